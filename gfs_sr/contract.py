@@ -1,0 +1,172 @@
+"""What a model promises to whoever runs it: the one thing training and runtime share."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from gfs_sr.data.grid import Registration
+from gfs_sr.data.variables import lookup
+
+FORMAT = 1  # raised when a reader of today could misread an artifact of tomorrow
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Halo(_Frozen):
+    """Coarse frames and cells on each side that can move an output cell: the receptive field."""
+
+    before: NonNegativeInt  # frames
+    after: NonNegativeInt  # frames; a stream waits for this many (look-ahead)
+    north: NonNegativeInt
+    south: NonNegativeInt
+    west: NonNegativeInt
+    east: NonNegativeInt
+
+    @classmethod
+    def symmetric(cls, frames: int, cells: int) -> "Halo":
+        """The same reach on every side."""
+        return cls(before=frames, after=frames, north=cells, south=cells, west=cells, east=cells)
+
+
+class Scaling(_Frozen):
+    """Model units of one variable: (x - mean) / sd, in fp32."""
+
+    mean: float
+    sd: PositiveFloat
+
+
+class Quantiles(_Frozen):
+    """The training envelope of one variable, in its canonical units."""
+
+    low: float  # 0.1 %
+    median: float
+    high: float  # 99.9 %
+
+
+class PredictorGrid(StrEnum):
+    """Which cells a computed predictor is given on, and at which times: its graph input is `predictor_<value>`."""
+
+    COARSE = "coarse"  # coarse cells with halo, coarse frames with halo: (B, T + halo, P, H + halo, W + halo)
+    COARSE_FINE_TIME = "coarse_fine_time"  # coarse cells with halo, fine frames of the core: (B, r·T, P, H + halo, W + halo)
+    FINE = "fine"  # fine cells of the core, fine frames of the core: (B, r·T, P, s·H, s·W)
+
+
+class Predictor(_Frozen):
+    """A field the runtime computes from coordinates and valid time alone."""
+
+    name: Literal["cos_solar_zenith", "latitude"]
+    grid: PredictorGrid
+
+
+class FixedGrid(_Frozen):
+    """Target grid of models whose factors are no integers."""
+
+    lat: tuple[float, ...]
+    lon: tuple[float, ...]
+
+
+class Skill(_Frozen):
+    """One line of the skill table: 1 - RMSE / RMSE of the best baseline, on data the model never saw."""
+
+    data: str
+    variable: str
+    skill: float
+    skill_sharpened: float  # against the best baseline after registered sharpening
+    best_baseline: str
+
+
+class Parity(_Frozen):
+    """Largest difference between two engines on real input, in the variable's own units."""
+
+    variable: str
+    units: str
+    max_abs: float
+    rmse: float
+    tolerance: float
+
+
+class Contract(_Frozen):
+    """What a model promises. JSON in the artifact's manifest, read before any weight.
+
+    Graph inputs, all fp32 unless said otherwise, in this order where they exist:
+        coarse: (B, T + before + after, C, H + north + south, W + west + east), model units.
+        variable: (C,) int64, ids of the table `gfs_sr.data.variables`; only where `any_subset`.
+        predictor_<grid>: see `PredictorGrid`; P counts the predictors of that grid, in their order.
+        static_coarse: (B, 1, K, H + halo, W + halo); static_fine: (B, 1, K, s·H, s·W); model units.
+    Output:
+        fine: (B, r·T, C_out, s·H, s·W), model units.
+    """
+
+    family: str
+    name: str
+    inputs: tuple[str, ...]  # canonical variable names in channel order
+    outputs: tuple[str, ...]
+    any_subset: bool = False  # any selection of the variables may be given alone; C is dynamic
+    scale_factor: PositiveInt
+    time_factor: PositiveInt
+    target_grid: FixedGrid | None = None
+    registration: Registration
+    halo: Halo | Literal["global"]
+    zero_padded: bool = False  # the seed's network: zeros at the border are part of the function
+    normalization: dict[str, Scaling]
+    envelope: dict[str, Quantiles] = {}
+    interval_hours: tuple[float, ...]  # coarse intervals seen in training
+    statics_coarse: tuple[str, ...] = ()
+    statics_fine: tuple[str, ...] = ()
+    predictors: tuple[Predictor, ...] = ()
+    stochastic: bool = False
+    input_dtype: Literal["fp32"] = "fp32"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the residual branch; the interpolation is always fp32
+    base: str  # the interpolation an untrained model equals, e.g. "bicubic/linear"
+    sharpening: float = 0.0  # of the base; 0 is plain
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Contract":
+        for name in (*self.inputs, *self.outputs, *self.statics_coarse, *self.statics_fine):
+            lookup(name)
+        missing = [name for name in (*self.inputs, *self.outputs) if name not in self.normalization]
+        if missing:
+            raise ValueError(f"no normalization for {', '.join(missing)}")
+        if self.any_subset and self.inputs != self.outputs:
+            raise ValueError("a model for any subset of variables gives out what it is given")
+        return self
+
+    def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:
+        """Predictors given on `grid`, in channel order."""
+        return tuple(predictor for predictor in self.predictors if predictor.grid is grid)
+
+    def graph_inputs(self) -> tuple[str, ...]:
+        """Names of the graph's inputs, in order."""
+        names = ["coarse"]
+        if self.any_subset:
+            names.append("variable")
+        names += [f"predictor_{grid}" for grid in PredictorGrid if self.predictors_on(grid)]
+        if self.statics_coarse:
+            names.append("static_coarse")
+        if self.statics_fine:
+            names.append("static_fine")
+        return tuple(names)
+
+
+class FileEntry(_Frozen):
+    """One file of the artifact."""
+
+    sha256: str
+    size: NonNegativeInt
+
+
+class Manifest(_Frozen):
+    """manifest.json: the contract, what was measured, and the digest of every other file but the engines."""
+
+    format: Literal[1] = FORMAT
+    contract: Contract
+    config: dict[str, object]  # what models.build() takes to rebuild the network
+    files: dict[str, FileEntry]  # relative path -> digest
+    parameters: NonNegativeInt
+    flops_per_fine_cell: float
+    parity: tuple[Parity, ...] = ()  # ONNX Runtime against torch
+    skill: tuple[Skill, ...] = ()
+    provenance: dict[str, str] = {}  # training data, seed, versions, commit

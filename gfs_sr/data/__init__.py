@@ -1,0 +1,1 @@
+"""Fields and where they come from; NumPy and xarray only."""

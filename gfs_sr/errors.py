@@ -1,0 +1,183 @@
+"""Every error gfs_sr raises on purpose: what happened, where, and how to mend it.
+
+```
+GfsSrError               exit 1
+├── UsageError           exit 2   MemoryBudgetTooSmall · MembersRefused · OutputExists
+├── InputError           exit 3   MissingVariable · MissingFile · UnreadableFile · WrongUnits · UnsupportedGrid
+│                                 GapInLeadTimes · UnsortedTimes · AmbiguousField · AllMissing · ValuesOutOfBounds
+│                                 RegistrationMismatch · ShapeMismatch · NothingToUpscale
+├── ArtifactError        exit 4   ManifestMissing · ManifestInvalid · FormatTooNew · ArtifactFileMissing
+│                                 DigestMismatch · CheckpointInvalid · ParityFailed · EngineMismatch
+├── BackendError         exit 5   BackendNotInstalled · BackendNotActive · ProviderMismatch · BackendFailed
+└── Interrupted          exit 6
+```
+"""
+
+
+class GfsSrError(Exception):
+    """What happened, where, and how to mend it."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, where: str, mend: str) -> None:
+        super().__init__(what, where, mend)  # all three in args: a worker process carries errors home by pickle
+
+    @property
+    def what(self) -> str:
+        """The fact, with the offending value."""
+        return str(self.args[0])
+
+    @property
+    def where(self) -> str:
+        """File, variable, frame or option."""
+        return str(self.args[1])
+
+    @property
+    def mend(self) -> str:
+        """What the user can do."""
+        return str(self.args[2])
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  where: {self.where}\n  mend:  {self.mend}"
+
+
+class UsageError(GfsSrError):
+    """The command or call asks for what cannot be."""
+
+    exit_code = 2
+
+
+class MemoryBudgetTooSmall(UsageError):
+    """Even the smallest plan needs more memory than was allowed."""
+
+
+class MembersRefused(UsageError):
+    """An ensemble was asked of a deterministic model."""
+
+
+class OutputExists(UsageError):
+    """The output path is taken, and overwriting was not asked for."""
+
+
+class InputError(GfsSrError):
+    """The input data cannot be used as they are."""
+
+    exit_code = 3
+
+
+class MissingVariable(InputError):
+    """A variable that was asked for is not in the input."""
+
+
+class MissingFile(InputError):
+    """An input path does not exist."""
+
+
+class UnreadableFile(InputError):
+    """A file is truncated, damaged, or of no known format."""
+
+
+class WrongUnits(InputError):
+    """Units that cannot be converted to the variable's."""
+
+
+class UnsupportedGrid(InputError):
+    """Not a regular latitude-longitude grid, or one too small for what is asked."""
+
+
+class GapInLeadTimes(InputError):
+    """Lead times are missing or unevenly spaced."""
+
+
+class UnsortedTimes(InputError):
+    """Times fall or occur twice."""
+
+
+class AmbiguousField(InputError):
+    """Several fields of the input fit one variable, and no rule chooses."""
+
+
+class AllMissing(InputError):
+    """A field holds no finite value."""
+
+
+class ValuesOutOfBounds(InputError):
+    """Values no weather has: a fill value nobody declared, or the wrong field under the name."""
+
+
+class RegistrationMismatch(InputError):
+    """Data of one registration for a model of the other."""
+
+
+class ShapeMismatch(InputError):
+    """Arrays whose shapes do not fit together."""
+
+
+class NothingToUpscale(InputError):
+    """None of the model's variables is in the input."""
+
+
+class ArtifactError(GfsSrError):
+    """An artifact, checkpoint or engine is refused."""
+
+    exit_code = 4
+
+
+class ManifestMissing(ArtifactError):
+    """No manifest.json in the folder."""
+
+
+class ManifestInvalid(ArtifactError):
+    """The manifest is no JSON, or not of the schema."""
+
+
+class FormatTooNew(ArtifactError):
+    """The artifact was written by a later version."""
+
+
+class ArtifactFileMissing(ArtifactError):
+    """A file the manifest lists is absent."""
+
+
+class DigestMismatch(ArtifactError):
+    """A file's bytes are not those the manifest promises."""
+
+
+class CheckpointInvalid(ArtifactError):
+    """A checkpoint cannot be read, or is not one of ours."""
+
+
+class ParityFailed(ArtifactError):
+    """Two engines disagree by more than the tolerance, so nothing was published."""
+
+
+class EngineMismatch(ArtifactError):
+    """A TensorRT engine built for another device, driver or version."""
+
+
+class BackendError(GfsSrError):
+    """An inference engine is not to be had."""
+
+    exit_code = 5
+
+
+class BackendNotInstalled(BackendError):
+    """The package or device that the backend needs is absent."""
+
+
+class BackendNotActive(BackendError):
+    """Inference before activation."""
+
+
+class ProviderMismatch(BackendError):
+    """The execution provider that really runs is not the one asked for."""
+
+
+class BackendFailed(BackendError):
+    """The engine itself raised."""
+
+
+class Interrupted(GfsSrError):
+    """Stopped by the user; nothing half-written was left."""
+
+    exit_code = 6

@@ -1,0 +1,23 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of large real files, which lives beside the project and not in it."""
+    folder = Path(os.environ.get("GFS_SR_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("needs the large real files: set GFS_SR_SHARED_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Small real files that live in the project, each described in tests/golden/README.md."""
+    return ROOT / "tests" / "golden"
