@@ -163,9 +163,9 @@ _ROWS = (
         _WATER,
     ),
     Variable(
-        "z0", "Orography", "surface_altitude", "m", TimeKind.STATIC, (-500.0, 9000.0), (380.0, 850.0), 10.0,
+        "orog", "Orography", "surface_altitude", "m", TimeKind.STATIC, (-500.0, 9000.0), (380.0, 850.0), 10.0,
         (*_at("orog h z", "surface", 0),),
-        frozenset({"orography", "orog", "elevation", "HGT_surface", "HSURF", "topo", "surface_altitude"}),
+        frozenset({"orography", "elevation", "HGT_surface", "HSURF", "topo", "surface_altitude"}),
         _METER,
     ),
     Variable(
@@ -209,7 +209,7 @@ _ROWS = (
 VARIABLES: dict[str, Variable] = {row.name: row for row in _ROWS}
 """Rows by canonical name. The position in the table is the variable's id in models that embed it."""
 
-OROGRAPHY, LAND_SEA_MASK = "z0", "lsm"
+OROGRAPHY, LAND_SEA_MASK = "orog", "lsm"
 
 
 def base_name(name: str) -> str:
