@@ -1,14 +1,14 @@
 """What a model promises to whoever runs it: the one thing training and runtime share."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import lookup
 
-FORMAT = 1  # raised when a reader of today could misread an artifact of tomorrow
+FORMAT: Final = 1  # raised when a reader of today could misread an artifact of tomorrow
 
 
 class _Frozen(BaseModel):

@@ -177,6 +177,10 @@ class BackendFailed(BackendError):
     """The engine itself raised."""
 
 
+class NegativeSkillWarning(UserWarning):
+    """The model on offer is worse than plain interpolation somewhere, by its own record."""
+
+
 class Interrupted(GfsSrError):
     """Stopped by the user; nothing half-written was left."""
 

@@ -1,0 +1,245 @@
+"""What every engine can do: activate, infer, deactivate; and how one is opened by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gfs_sr.contract import Contract, Halo, PredictorGrid
+from gfs_sr.errors import BackendFailed, BackendNotActive, GfsSrError, ShapeMismatch, UsageError
+from gfs_sr.runtime.artifact import Artifact
+
+Array = npt.NDArray[Any]
+Precision = Literal["fp32", "fp16", "bf16"]
+
+BACKENDS = {  # name -> module and class; a module is imported when its engine is asked for
+    "torch": ("gfs_sr.runtime.backends.torch", "TorchBackend"),
+    "onnxruntime": ("gfs_sr.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
+    "openvino": ("gfs_sr.runtime.backends.openvino", "OpenVinoBackend"),
+    "tensorrt": ("gfs_sr.runtime.backends.tensorrt", "TensorRtBackend"),
+}
+AUTO = "onnxruntime"  # comes with the plain install, and starts in milliseconds on any processor
+
+
+class Backend(ABC):
+    """A way to run one model on tile batches; a context manager.
+
+    The checks live here, once; a backend fills in `_activate`, `_infer` and `_deactivate`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None) -> None:
+        """Args as in `open_backend`."""
+        built = artifact.contract.precision
+        if precision is not None and precision != built:
+            raise UsageError(
+                f"precision {precision} was asked for, but the artifact's residual branch computes in {built}",
+                str(artifact.path),
+                f"use --precision {built}, or export the checkpoint with --precision {precision}",
+            )
+        if threads is not None and threads < 1:
+            raise UsageError(f"{threads} threads cannot run anything", "threads", "give 1 or more, or leave it out")
+        self.artifact = artifact
+        self.precision: Precision = built
+        self.threads = threads
+        self._active = False
+
+    @property
+    def contract(self) -> Contract:
+        """What the model promises."""
+        return self.artifact.contract
+
+    @property
+    @abstractmethod
+    def provider(self) -> str:
+        """What really computes, as the engine itself names it."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether `infer` may be called."""
+        return self._active
+
+    def activate(self) -> None:
+        """Load the model. A second call changes nothing.
+
+        Raises:
+            BackendNotInstalled: the engine's package or device is absent.
+            ProviderMismatch: something else would compute than was asked for.
+            BackendFailed: the engine refused the model.
+        """
+        if not self._active:
+            self._guarded("cannot load the model", self._activate)
+            self._active = True
+
+    def infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Run one batch. The next call may overwrite the result: copy what must outlive it.
+
+        Args:
+            inputs: what `Contract.graph_inputs` names, shaped and typed as the contract says.
+
+        Returns:
+            {"fine": (B, r·T, C, s·H, s·W) float32, model units}.
+
+        Raises:
+            BackendNotActive: `activate` was not called.
+            ShapeMismatch: an input is missing, unknown, or of another shape or type.
+            BackendFailed: the engine raised.
+        """
+        if not self._active:
+            raise BackendNotActive(f"{self.name} is not active", "infer", "call activate() first, or use `with`")
+        shape = check_inputs(self.contract, inputs)
+        outputs: Mapping[str, Array] = self._guarded("cannot run the batch", self._infer, inputs)
+        fine = outputs["fine"]
+        if fine.shape != shape or fine.dtype != np.float32:
+            raise BackendFailed(
+                f"{self.name} gave {fine.shape} {fine.dtype}; the contract promises {shape} float32",
+                str(self.artifact.path),
+                "the graph does not fit its manifest: export the checkpoint again",
+            )
+        return outputs
+
+    def deactivate(self) -> None:
+        """Let go of the model and its memory. A second call changes nothing."""
+        if self._active:
+            self._active = False
+            self._deactivate()
+
+    def __enter__(self) -> Self:
+        self.activate()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.deactivate()
+
+    @abstractmethod
+    def _activate(self) -> None: ...
+
+    @abstractmethod
+    def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]: ...
+
+    @abstractmethod
+    def _deactivate(self) -> None: ...
+
+    def _guarded(self, failing: str, step: Any, *args: Any) -> Any:
+        try:
+            return step(*args)
+        except GfsSrError:
+            raise
+        except Exception as error:  # engines raise classes of their own, RuntimeError, MemoryError …
+            raise BackendFailed(
+                f"{self.name} {failing}: {str(error) or type(error).__name__}",
+                str(self.artifact.path),
+                "try another --backend or a smaller --tile; if it persists, export the checkpoint again",
+            ) from error
+
+
+def open_backend(
+    name: str, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None
+) -> Backend:
+    """An engine for `artifact`, not yet active: use it in a `with` statement.
+
+    Args:
+        name: auto, torch, onnxruntime, openvino or tensorrt; the result's `name` says which was taken.
+        artifact: the opened model.
+        precision: of the residual branch; None takes the artifact's own.
+        threads: that compute; None leaves it to the engine (all cores).
+
+    Raises:
+        UsageError: no such backend, or a precision that the artifact was not exported in.
+        BackendNotInstalled: the engine's package is absent.
+    """
+    if name != "auto" and name not in BACKENDS:
+        raise UsageError(f"there is no backend {name!r}", "--backend", f"choose from: auto, {', '.join(BACKENDS)}")
+    module, kind = BACKENDS[AUTO if name == "auto" else name]
+    backend: Backend = getattr(import_module(module), kind)(artifact, precision=precision, threads=threads)
+    return backend
+
+
+def check_inputs(contract: Contract, inputs: Mapping[str, Array]) -> tuple[int, ...]:
+    """Check a batch against the contract.
+
+    Returns:
+        The shape (B, r·T, C, s·H, s·W) that the output must have.
+
+    Raises:
+        ShapeMismatch: an input is missing, unknown, or of another shape or type.
+    """
+    if set(inputs) != set(contract.graph_inputs()):
+        raise ShapeMismatch(
+            f"the graph takes {', '.join(contract.graph_inputs())}; given were {', '.join(inputs) or 'none'}",
+            contract.name,
+            "give exactly the inputs the contract names",
+        )
+    coarse = inputs["coarse"].shape
+    core = core_shape(contract, coarse)
+    expected = input_shapes(contract, core)
+    for name, array in inputs.items():
+        dtype = np.int64 if name == "variable" else np.float32
+        if array.shape != expected[name] or array.dtype != dtype:
+            raise ShapeMismatch(
+                f"input {name} is {array.shape} {array.dtype}, but must be {expected[name]} {np.dtype(dtype)}",
+                contract.name,
+                f"coarse is {coarse}, which with this halo means a core of (B, T, C, H, W) = {core}",
+            )
+    return output_shape(contract, core)
+
+
+def halo_of(contract: Contract) -> Halo:
+    """The halo the graph's inputs carry: none where the model sees the whole field."""
+    return Halo.symmetric(0, 0) if isinstance(contract.halo, str) else contract.halo
+
+
+def core_shape(contract: Contract, coarse: tuple[int, ...]) -> tuple[int, ...]:
+    """(B, T, C, H, W) of the core in a `coarse` input that carries its halo.
+
+    Raises:
+        ShapeMismatch: not five axes, no core left inside the halo, or another number of variables.
+    """
+    halo = halo_of(contract)
+    margins = (0, halo.before + halo.after, 0, halo.north + halo.south, halo.west + halo.east)
+    core = tuple(size - margin for size, margin in zip(coarse, margins, strict=False))
+    channels = len(contract.inputs)
+    if len(coarse) != 5 or min(core) < 1 or (core[2] > channels if contract.any_subset else core[2] != channels):
+        count = f"at most {channels}" if contract.any_subset else str(channels)
+        raise ShapeMismatch(
+            f"input coarse is {coarse}; it must be (B, T, C, H, W) with C {count} and more than the halo of {margins}",
+            contract.name,
+            "give larger tiles, and the variables the contract lists",
+        )
+    return core
+
+
+def input_shapes(contract: Contract, core: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes of every graph input for a core of (B, T, C, H, W)."""
+    halo = halo_of(contract)
+    b, t, c, h, w = core
+    r, s = contract.time_factor, contract.scale_factor
+    padded = (h + halo.north + halo.south, w + halo.west + halo.east)
+    frames = t + halo.before + halo.after
+    fine = (s * h, s * w)
+    leading = {  # predictors: frames and cells of each grid they may be given on
+        PredictorGrid.COARSE: (frames, padded),
+        PredictorGrid.COARSE_FINE_TIME: (r * t, padded),
+        PredictorGrid.FINE: (r * t, fine),
+    }
+    shapes: dict[str, tuple[int, ...]] = {"coarse": (b, frames, c, *padded), "variable": (c,)}
+    for grid, (times, cells) in leading.items():
+        shapes[f"predictor_{grid}"] = (b, times, len(contract.predictors_on(grid)), *cells)
+    shapes["static_coarse"] = (b, 1, len(contract.statics_coarse), *padded)
+    shapes["static_fine"] = (b, 1, len(contract.statics_fine), *fine)
+    return {name: shapes[name] for name in contract.graph_inputs()}
+
+
+def output_shape(contract: Contract, core: tuple[int, ...]) -> tuple[int, ...]:
+    """(B, r·T, C_out, s·H, s·W) for a core of (B, T, C, H, W)."""
+    b, t, c, h, w = core
+    r, s = contract.time_factor, contract.scale_factor
+    channels = c if contract.any_subset else len(contract.outputs)
+    return b, r * t, channels, s * h, s * w

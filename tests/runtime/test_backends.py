@@ -1,0 +1,117 @@
+"""The engines, by one suite; and how they are opened."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artifacts import make_repeat_artifact, repeat_contract
+from backend_suite import BackendSuite
+
+from gfs_sr.errors import BackendFailed, BackendNotInstalled, ProviderMismatch, ShapeMismatch, UsageError
+from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.backends import open_backend
+from gfs_sr.runtime.backends.base import BACKENDS, check_inputs
+from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+
+class TestOnnxRuntime(BackendSuite):
+    name = "onnxruntime"
+    provider = "CPUExecutionProvider"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="needs openvino: pip install 'gfs-sr[openvino]'"
+)
+class TestOpenVino(BackendSuite):
+    name = "openvino"
+    provider = "CPU"
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return Artifact.open(make_repeat_artifact(tmp_path / "repeat"))
+
+
+def test_a_provider_that_would_not_run_is_refused(artifact: Artifact) -> None:
+    # ONNX Runtime itself makes such a session on the CPU
+    backend = OnnxRuntimeBackend(artifact, provider="CUDAExecutionProvider")
+    with pytest.raises(ProviderMismatch, match="CUDAExecutionProvider was asked for, but CPUExecutionProvider"):
+        backend.activate()
+    assert not backend.is_active
+
+
+def test_auto_says_which_backend_it_took(artifact: Artifact) -> None:
+    assert open_backend("auto", artifact).name in BACKENDS
+
+
+def test_an_unknown_backend_is_refused_with_the_known_ones(artifact: Artifact) -> None:
+    with pytest.raises(UsageError, match="auto, torch, onnxruntime, openvino, tensorrt"):
+        open_backend("caffe", artifact)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("onnxruntime", "onnxruntime"), ("torch", "torch"), ("openvino", "openvino"), ("tensorrt", "tensorrt")],
+)
+def test_a_missing_engine_says_what_to_install(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    backend = open_backend(name, artifact)
+    with pytest.raises(BackendNotInstalled) as caught:
+        backend.activate()
+    assert package in caught.value.mend or "gfs-sr[" in caught.value.mend
+    assert caught.value.exit_code == 5
+
+
+def test_a_graph_that_is_no_graph_fails_as_one_error(artifact: Artifact) -> None:
+    artifact.graph().write_bytes(b"not onnx")  # after the digests were checked: what a failing disk may do
+    with pytest.raises(BackendFailed, match="cannot load the model"):
+        open_backend("onnxruntime", artifact).activate()
+
+
+def test_every_graph_input_has_a_promised_shape() -> None:
+    contract = repeat_contract(
+        any_subset=True,
+        time_factor=3,
+        statics_coarse=("orog",),
+        statics_fine=("orog", "lsm"),
+        predictors=(
+            {"name": "cos_solar_zenith", "grid": "coarse"},
+            {"name": "cos_solar_zenith", "grid": "coarse_fine_time"},
+            {"name": "cos_solar_zenith", "grid": "fine"},
+            {"name": "latitude", "grid": "fine"},
+        ),
+    )
+    shapes = {  # core (2, 4, 1, 5, 6), halo before 1, north 1, south 2, east 1
+        "coarse": (2, 5, 1, 8, 7),
+        "variable": (1,),
+        "predictor_coarse": (2, 5, 1, 8, 7),
+        "predictor_coarse_fine_time": (2, 12, 1, 8, 7),
+        "predictor_fine": (2, 12, 2, 10, 12),
+        "static_coarse": (2, 1, 1, 8, 7),
+        "static_fine": (2, 1, 2, 10, 12),
+    }
+    inputs = {name: np.zeros(shape, np.int64 if name == "variable" else np.float32) for name, shape in shapes.items()}
+    assert check_inputs(contract, inputs) == (2, 12, 1, 10, 12)
+    for name, array in inputs.items():
+        if name != "coarse":
+            with pytest.raises(ShapeMismatch, match=f"input {name} "):
+                check_inputs(contract, inputs | {name: np.concatenate([array, array])})
+
+
+def test_the_run_side_imports_no_torch(artifact: Artifact) -> None:
+    code = f"""
+import sys
+import numpy as np
+from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.backends import open_backend
+with open_backend("onnxruntime", Artifact.open({str(artifact.path)!r})) as backend:
+    backend.infer({{"coarse": np.zeros((1, 2, 2, 5, 3), np.float32)}})
+print(sorted({{"torch", "lightning", "onnx", "xarray"}} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
