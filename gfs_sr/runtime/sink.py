@@ -1,0 +1,231 @@
+"""Where fine forecasts go: memory, NetCDF or Zarr; a file appears only when it is complete."""
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gfs_sr.errors import UsageError
+from gfs_sr.runtime.cf import Description
+
+FloatField = npt.NDArray[np.float32]
+FlagField = npt.NDArray[np.uint8]
+
+
+class Sink(ABC):
+    """Takes a forecast region by region: `open`, `write` …, then `commit` or `abort`.
+
+    Regions are given north to south; the sink turns them round where the description says so. Each fine cell is
+    written once. The buffers belong to the caller again when `write` returns, and may have been changed by rounding.
+    """
+
+    def __init__(self, digits: int | None = None) -> None:
+        self._kept_bits = None if digits is None else bits_for_digits(digits)
+        self._description: Description | None = None
+
+    @property
+    def description(self) -> Description:
+        """What was opened."""
+        if self._description is None:
+            raise RuntimeError("the sink is not open")
+        return self._description
+
+    def open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
+        """Make ready for regions of about (frames, rows, columns) `block_shape`."""
+        self._description = description
+        self._open(description, block_shape)
+
+    def write(self, first_frame: int, first_row: int, values: FloatField, flags: FlagField) -> None:
+        """Store `values` (T, C, h, W) and `flags` (T, h, W) whose first frame and northernmost row are given."""
+        description = self.description
+        frames = slice(first_frame, first_frame + values.shape[0])
+        rows = slice(first_row, first_row + values.shape[2])
+        if self._kept_bits is not None:
+            round_bits(values, self._kept_bits)
+        if description.lat_ascending:
+            height = description.shape[1]
+            rows = slice(height - rows.stop, height - rows.start)
+            values, flags = values[:, :, ::-1], flags[:, ::-1]
+        self._write(frames, rows, values, flags)
+
+    @abstractmethod
+    def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None: ...
+
+    @abstractmethod
+    def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None: ...
+
+    def set_attribute(self, name: str, value: str) -> None:  # noqa: B027 - a sink without a file has nothing to add to
+        """Add a global attribute that is known only at the end, before `commit`."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Publish: from here on the output is there, whole."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing behind. Allowed at any time, also twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abort()
+
+
+class MemorySink(Sink):
+    """Keeps the forecast as arrays."""
+
+    values: FloatField  # (T, C, H, W) in the file's row order
+    flags: FlagField  # (T, H, W)
+
+    def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
+        frames, rows, columns = description.shape
+        self.values = np.empty((frames, len(description.data), rows, columns), np.float32)
+        self.flags = np.empty((frames, rows, columns), np.uint8)
+
+    def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None:
+        self.values[frames, :, rows] = values
+        self.flags[frames, rows] = flags
+
+    def commit(self) -> None:
+        """Nothing to publish."""
+
+    def abort(self) -> None:
+        """Nothing to remove."""
+
+
+class FileSink(Sink):
+    """A sink with a path: work goes to `OUT.partial` beside the target and is renamed when complete."""
+
+    def __init__(self, path: Path, digits: int | None = None) -> None:
+        super().__init__(digits)
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"no folder {path.absolute().parent}", f"output {path}", "make the folder first")
+
+    def open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
+        """Make `OUT.partial` ready; what a killed run left there is removed first."""
+        _remove(self.partial)
+        super().open(description, block_shape)
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def commit(self) -> None:
+        """Close, flush to disk, rename to the target; an older output is replaced at that moment."""
+        self._close()
+        _sync(self.partial)
+        if self.path.is_dir():
+            # a folder cannot be renamed over another: the old one steps aside for the moment between two renames
+            aside = self.path.with_name(self.path.name + ".replaced")
+            _remove(aside)
+            self.path.rename(aside)
+            self.partial.rename(self.path)
+            _remove(aside)
+        else:
+            self.partial.replace(self.path)
+        _sync(self.path.absolute().parent)
+
+    def abort(self) -> None:
+        """Remove `OUT.partial`."""
+        try:
+            self._close()
+        finally:
+            _remove(self.partial)
+
+
+def open_sink(path: Path, digits: int | None = None) -> FileSink:
+    """The sink for a path, by its suffix.
+
+    Raises:
+        UsageError: no sink for the suffix.
+    """
+    # imported here: a run that writes Zarr needs no HDF5, and the other way round
+    makers: dict[str, Callable[[Path, int | None], FileSink]] = {}
+    if path.suffix in {".nc", ".nc4"}:
+        from gfs_sr.runtime.netcdf_sink import NetCDFSink
+
+        makers = {path.suffix: NetCDFSink}
+    elif path.suffix == ".zarr":
+        from gfs_sr.runtime.zarr_sink import ZarrSink
+
+        makers = {path.suffix: ZarrSink}
+    if not makers:
+        raise UsageError(
+            f"output {path.name!r} ends neither in .nc nor in .zarr", "output path", "name it OUT.nc or OUT.zarr"
+        )
+    return makers[path.suffix](path, digits)
+
+
+def chunk_shape(description: Description, block_shape: tuple[int, int, int], budget_cells: int) -> tuple[int, int, int]:
+    """Chunks that divide the blocks, so that no chunk is written twice, of at most about `budget_cells` cells.
+
+    Args:
+        description: for the sizes of the dimensions.
+        block_shape: (frames, rows, columns) of one region; frames is a multiple of the time factor.
+        budget_cells: cells of one chunk.
+    """
+    frames, rows, columns = (min(block, size) for block, size in zip(block_shape, description.shape, strict=True))
+    # columns are never split below 2048, since rows written piecewise cost most
+    columns = min(columns, 2048)
+    rows = _divisor(rows, max(1, budget_cells // columns))
+    frames = _divisor(frames, max(1, budget_cells // (columns * rows)))
+    return frames, rows, columns
+
+
+def bits_for_digits(digits: int) -> int:
+    """Bits of the significand that keep `digits` significant decimal digits.
+
+    Raises:
+        UsageError: more digits than float32 holds, or none.
+    """
+    if not 1 <= digits <= 7:
+        raise UsageError(f"{digits} significant digits", "--digits", "give 1 to 7: float32 holds no more")
+    # half a unit of the last kept bit must not exceed half of 10^(1-digits) relative to the leading digit's value
+    return min(23, int(np.ceil(digits * np.log2(10.0))))
+
+
+def round_bits(values: FloatField, kept_bits: int) -> None:
+    """Round `values` in place to `kept_bits` bits of significand, half to even; NaN stays NaN.
+
+    Source: BitRound, Klöwer et al. 2021 (Nature Computational Science 1, 713).
+    """
+    drop = 23 - kept_bits
+    if drop <= 0:
+        return
+    bits = values.view(np.uint32)
+    nan = np.isnan(values)
+    half = np.uint32((1 << (drop - 1)) - 1)
+    bits += ((bits >> np.uint32(drop)) & np.uint32(1)) + half
+    bits &= np.uint32((0xFFFFFFFF << drop) & 0xFFFFFFFF)
+    values[nan] = np.nan
+
+
+def _divisor(size: int, limit: int) -> int:
+    return next(part for part in range(min(size, limit), 0, -1) if size % part == 0)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder's entries (not the files in it) to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
