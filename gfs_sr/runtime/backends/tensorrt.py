@@ -6,13 +6,13 @@ from gfs_sr.errors import BackendNotInstalled
 from gfs_sr.runtime.backends.base import Array, Backend
 
 INSTALL = (
-    "on a machine with an NVIDIA GPU: pip install tensorrt --extra-index-url from NVIDIA's install guide, "
-    "then `python -m export.trt --ckpt C.ckpt` there; or use --backend onnxruntime"
+    "on a machine with an NVIDIA GPU: `pip install tensorrt` (it fetches NVIDIA's libraries from NVIDIA's own index), "
+    "then build an engine there by `python -m export.trt --ckpt C.ckpt`; or use --backend onnxruntime"
 )
 
 
 class TensorRtBackend(Backend):
-    """Refuses by name: this version builds no engines."""
+    """Refuses by name: running an engine is not offered yet, building one is (`export.trt`)."""
 
     name = "tensorrt"
 
@@ -22,7 +22,7 @@ class TensorRtBackend(Backend):
         return "TensorRT"
 
     def _activate(self) -> None:
-        raise BackendNotInstalled("TensorRT is not installed", "--backend tensorrt", INSTALL)
+        raise BackendNotInstalled("TensorRT cannot run engines here", "--backend tensorrt", INSTALL)
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         raise NotImplementedError

@@ -1,0 +1,59 @@
+"""What a TensorRT engine was built from and for; an engine that does not fit is refused before it is loaded."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gfs_sr.errors import EngineMismatch
+from gfs_sr.runtime.artifact import Artifact, digest
+
+REBUILD = "build it again on this machine: python -m export.trt --ckpt C.ckpt"
+
+
+class Device(BaseModel):
+    """A GPU with its software; an engine runs on no other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpu: str
+    compute_capability: str
+    driver: str
+    tensorrt: str
+
+
+class Sidecar(BaseModel):
+    """`<engine>.json`, beside each engine: the manifest cannot hold its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine_sha256: str
+    graph_sha256: str  # of the ONNX graph it was built from
+    precision: str
+    device: Device
+
+    @classmethod
+    def path_of(cls, engine: Path) -> Path:
+        """Where the sidecar of `engine` lies."""
+        return engine.with_name(engine.name + ".json")
+
+
+def check_engine(artifact: Artifact, engine: Path, device: Device) -> Sidecar:
+    """The engine's sidecar, if the engine is whole, of this artifact's graph, and for this device.
+
+    Raises:
+        EngineMismatch: it is not.
+    """
+    path = Sidecar.path_of(engine)
+    try:
+        sidecar = Sidecar.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise EngineMismatch("the engine has no readable sidecar", str(path), REBUILD) from error
+    if digest(engine) != sidecar.engine_sha256:
+        raise EngineMismatch("the engine's bytes are not those its sidecar promises", str(engine), REBUILD)
+    if sidecar.graph_sha256 != artifact.manifest.files["graphs/model.onnx"].sha256:
+        raise EngineMismatch("the engine was built from another graph than this artifact's", str(engine), REBUILD)
+    for field in Device.model_fields:
+        built, here = getattr(sidecar.device, field), getattr(device, field)
+        if built != here:
+            raise EngineMismatch(f"the engine was built for {field} {built}; here it is {here}", str(engine), REBUILD)
+    return sidecar
