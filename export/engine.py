@@ -1,0 +1,118 @@
+"""Building a TensorRT engine. Written against the interfaces of TensorRT 10 and 11; it has not run on a real one yet.
+
+Networks are strongly typed in both versions: the precision is that of the graph's own tensors. TensorRT 11 has no
+other way (its BuilderFlag has no FP16), and in 10 it keeps the interpolation in fp32 without a list of layers.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from export.profiles import Profile
+from gfs_sr.errors import BackendFailed, BackendNotInstalled
+from gfs_sr.runtime.artifact import ENGINES, Artifact, digest
+from gfs_sr.runtime.engines import Device, Sidecar
+
+INSTALL = (
+    "on a machine with an NVIDIA GPU: `pip install tensorrt` (it fetches NVIDIA's libraries from NVIDIA's own index), "
+    "then run the same command there; until then use --backend onnxruntime or openvino"
+)
+
+
+def build_engine(graph: Path, profile: Profile, timing_cache: Path | None) -> tuple[bytes, Device]:
+    """The serialized engine of an ONNX file, and the device it will run on.
+
+    Raises:
+        BackendNotInstalled: there is no TensorRT, or no GPU.
+        BackendFailed: TensorRT refused the graph or could not build.
+    """
+    try:
+        import tensorrt as trt
+    except ImportError as error:
+        raise BackendNotInstalled(
+            "TensorRT is not installed; the artifact was published without an engine", str(graph.parent.parent), INSTALL
+        ) from error
+    device = this_device(str(trt.__version__))
+    logger = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(graph)):
+        reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        raise BackendFailed(f"TensorRT cannot read the graph: {reasons}", str(graph), "use --backend onnxruntime")
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # 10 mantissa bits would pass for fp32 otherwise
+    config.add_optimization_profile(_optimization_profile(builder, profile))
+    cache = _load_cache(config, timing_cache)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendFailed(
+            "TensorRT could not build the engine; its own messages stand above",
+            str(graph),
+            "try a smaller --tile or --batch: the GPU's memory may not hold the largest",
+        )
+    if timing_cache is not None:
+        _write_whole(timing_cache, bytes(cache.serialize()))
+    return bytes(plan), device
+
+
+def write_engine(artifact: Artifact, plan: bytes, device: Device) -> Path:
+    """Put the engine and its sidecar into the artifact; the sidecar comes last, and without it an engine is refused."""
+    folder = artifact.path / ENGINES
+    folder.mkdir(exist_ok=True)
+    precision = artifact.contract.precision
+    engine = folder / f"{precision}-sm{device.compute_capability.replace('.', '')}.engine"
+    Sidecar.path_of(engine).unlink(missing_ok=True)
+    _write_whole(engine, plan)
+    sidecar = Sidecar(
+        engine_sha256=digest(engine),
+        graph_sha256=artifact.manifest.files["graphs/model.onnx"].sha256,
+        precision=precision,
+        device=device,
+    )
+    _write_whole(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode())
+    return engine
+
+
+def this_device(tensorrt_version: str) -> Device:
+    """The first GPU of this machine, as its driver names it.
+
+    Raises:
+        BackendNotInstalled: there is none.
+    """
+    tool = shutil.which("nvidia-smi")
+    query = [tool or "", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False) if tool else None
+    if answer is None or answer.returncode != 0 or not answer.stdout.strip():
+        raise BackendNotInstalled("there is no NVIDIA GPU", "nvidia-smi", INSTALL)
+    gpu, capability, driver = (part.strip() for part in answer.stdout.splitlines()[0].split(","))
+    return Device(gpu=gpu, compute_capability=capability, driver=driver, tensorrt=tensorrt_version)
+
+
+def _optimization_profile(builder: Any, profile: Profile) -> Any:
+    built = builder.create_optimization_profile()
+    for name, shapes in profile.inputs.items():
+        built.set_shape(name, min=shapes.min, opt=shapes.opt, max=shapes.max)
+    return built
+
+
+def _load_cache(config: Any, path: Path | None) -> Any:
+    known = path.read_bytes() if path is not None and path.is_file() else b""
+    cache = config.create_timing_cache(known)
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    return cache
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
