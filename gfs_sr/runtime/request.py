@@ -53,6 +53,11 @@ class Job:
     extrapolated_frames: int  # at the end of `fine_times`
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def output_cells(self) -> int:
+        """Values written in all: frames by variables by rows by columns."""
+        return len(self.fine_times) * len(self.outputs) * self.horizontal.rows.size * self.horizontal.columns.size
+
 
 def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
     """Check a request and settle what is read, computed and written.

@@ -60,6 +60,10 @@ class Sink(ABC):
     @abstractmethod
     def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None: ...
 
+    def resident_bytes(self, cells: int) -> int:
+        """Bytes this sink keeps in memory for an output of `cells` values; a file keeps none."""
+        return 0
+
     def set_attribute(self, name: str, value: str) -> None:  # noqa: B027 - a sink without a file has nothing to add to
         """Add a global attribute that is known only at the end, before `commit`."""
 
@@ -86,6 +90,10 @@ class MemorySink(Sink):
 
     values: FloatField  # (T, C, H, W) in the file's row order
     flags: FlagField  # (T, H, W)
+
+    def resident_bytes(self, cells: int) -> int:
+        """All of it: float32 values, and flags of at most a byte each."""
+        return 5 * cells
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         frames, rows, columns = description.shape

@@ -1,0 +1,40 @@
+"""What a run tells about itself when it is done."""
+
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The object `gfs-sr upscale --json` prints."""
+
+    output: str | None
+    model: str
+    model_sha256: str
+    backend: str
+    provider: str
+    precision: str
+    tile: dict[str, int]  # time, lat, lon: coarse frames and cells of a core
+    halo: dict[str, list[int]] | str  # time, lat, lon: [before, after] each, or "global"
+    receptive_field: dict[str, list[int]] | str
+    exact: bool  # the output does not depend on the tiling
+    variables: tuple[str, ...]
+    frames: int
+    fine_cells: int  # values written: frames by variables by rows by columns
+    seconds: float
+    cells_per_second: float
+    stage_seconds: dict[str, float]  # read, gather, infer, scatter, write
+    peak_rss_bytes: int
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident memory this process ever had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes

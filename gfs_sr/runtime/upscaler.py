@@ -1,0 +1,276 @@
+"""The public face of the runtime: open an artifact, upscale a dataset, a stream or a file."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from gfs_sr import __version__
+from gfs_sr.contract import Contract, Halo
+from gfs_sr.data.forecast import Forecast
+from gfs_sr.data.grid import Grid
+from gfs_sr.data.time_axis import TimeAxis
+from gfs_sr.errors import UsageError
+from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.backends.base import Backend, Precision, halo_of, open_backend
+from gfs_sr.runtime.cf import Description, describe
+from gfs_sr.runtime.layout import Layout
+from gfs_sr.runtime.pipeline import Pipeline, Progress
+from gfs_sr.runtime.planner import choose_layout
+from gfs_sr.runtime.predictors import Statics
+from gfs_sr.runtime.request import Job, Request, prepare
+from gfs_sr.runtime.sink import FileSink, FloatField, MemorySink, Sink
+from gfs_sr.runtime.stages import Stages
+from gfs_sr.runtime.streaming import FineFrame, stream
+from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True, eq=False)
+class FineForecast:
+    """A fine forecast as arrays."""
+
+    values: FloatField  # (T, C, H, W), canonical units, north to south
+    variables: tuple[str, ...]
+    grid: Grid
+    times: TimeAxis
+    summary: RunSummary
+
+
+class Upscaler:
+    """A model ready to run; a context manager.
+
+    Example:
+        with Upscaler.open("default") as upscaler:
+            fine = upscaler.upscale(xr.open_dataset("gfs.t00z.nc"))
+    """
+
+    def __init__(self, artifact: Artifact, backend: Backend, memory_bytes: int | None = None) -> None:
+        self.artifact = artifact
+        self.backend = backend
+        self._memory_bytes = memory_bytes
+
+    @classmethod
+    def open(
+        cls,
+        artifact: Path | str | Artifact = "default",
+        *,
+        backend: str = "auto",
+        precision: Precision | None = None,
+        threads: int | None = None,
+        memory: int | str | None = None,
+    ) -> Self:
+        """Open an artifact and make its engine ready.
+
+        Args:
+            artifact: a folder, the name of a bundled model, or an opened artifact.
+            backend: auto, torch, onnxruntime, openvino or tensorrt.
+            precision: of the residual branch; None takes what the artifact was exported in.
+            threads: that compute; None is all cores.
+            memory: most bytes a run may take, as a number or like "4GiB"; a promise.
+
+        Raises:
+            ArtifactError: the artifact is damaged or not one.
+            BackendError: the engine is not to be had.
+        """
+        opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
+        engine = open_backend(backend, opened, precision=precision, threads=threads)
+        engine.activate()
+        return cls(opened, engine, parse_bytes(memory) if isinstance(memory, str) else memory)
+
+    @property
+    def contract(self) -> Contract:
+        """What the model promises."""
+        return self.artifact.contract
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self.backend.deactivate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def upscale(self, dataset: "xr.Dataset", request: Request | None = None) -> "xr.Dataset":
+        """The fine forecast of a coarse one, with the dataset's own names and orientation.
+
+        Raises:
+            InputError: the dataset cannot be used as it is.
+            UsageError: the request asks for what cannot be.
+        """
+        from gfs_sr.data.sources import from_dataset
+        from gfs_sr.runtime.assemble import to_dataset
+
+        request = request or Request()
+        sink = MemorySink()
+        self.run(from_dataset(dataset, request.variables), sink, request)
+        return to_dataset(sink)
+
+    def upscale_forecast(self, forecast: Forecast, request: Request | None = None) -> FineForecast:
+        """The fine forecast as arrays."""
+        sink = MemorySink()
+        job, summary = self._run(forecast, sink, request or Request(), None)
+        values = sink.values[:, :, ::-1] if sink.description.lat_ascending else sink.values
+        return FineForecast(values, job.outputs, job.horizontal.fine, job.fine_times, summary)
+
+    def stream(
+        self,
+        frames: Iterable[tuple[np.datetime64, FloatField]],
+        variables: tuple[str, ...],
+        grid: Grid,
+        request: Request | None = None,
+    ) -> Iterator[FineFrame]:
+        """Fine frames as the coarse ones arrive; each waits for the look-ahead of the contract (`halo.after`).
+
+        Args:
+            frames: (valid time, (C, H, W) canonical units), evenly spaced and rising.
+            variables: canonical names of the channels.
+            grid: of the coarse frames, north to south.
+            request: as for `upscale`.
+
+        Yields:
+            (valid time, (C, s·H, s·W) fine frame, its quality flag).
+        """
+        return stream(self.backend, frames, variables, grid, request or Request(), self._memory_bytes)
+
+    def run(
+        self, forecast: Forecast, sink: Sink, request: Request | None = None, progress: Progress | None = None
+    ) -> RunSummary:
+        """Upscale a forecast into a sink and publish it; on any error the sink is left as if nothing had been.
+
+        Raises:
+            InputError: the data cannot be used as they are.
+            UsageError: the request asks for what cannot be.
+            Interrupted: Ctrl-C.
+        """
+        return self._run(forecast, sink, request or Request(), progress)[1]
+
+    def _run(self, forecast: Forecast, sink: Sink, request: Request, progress: Progress | None) -> tuple[Job, RunSummary]:
+        start = time.perf_counter()
+        job = prepare(self.contract, forecast, request)
+        layout = choose_layout(
+            job, request, request.memory_bytes or self._memory_bytes, resident_bytes=sink.resident_bytes(job.output_cells)
+        )
+        stages = Stages(layout, open_layout_statics(layout, request.statics), self.backend.threads or 0)
+        with sink:
+            sink.open(self._describe(job, layout), layout.block_shape)
+            timings = Pipeline(stages, self.backend, sink, progress).run()
+            job.warnings.extend(stages.warnings)
+            if job.warnings:
+                sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
+            sink.commit()
+        seconds = time.perf_counter() - start
+        return job, self._summarize(job, layout, sink, seconds, timings.seconds)
+
+    def _describe(self, job: Job, layout: Layout) -> Description:
+        contract = self.contract
+        halo = sides(contract.halo)
+        plan = layout.plan
+        provenance = {
+            "title": f"{job.forecast.source}, upscaled {contract.scale_factor} times in space and "
+            f"{contract.time_factor} times in time",
+            "institution": "not stated",
+            "source": f"gfs_sr {__version__}, model {contract.name}",
+            "history": f"{np.datetime64('now', 's')}Z: gfs-sr upscale with {contract.name}",
+            "references": f"model SHA-256 {self.artifact.sha256}",
+            "comment": "fine structure is estimated, not forecast; see quality_flag",
+            "gfs_sr_version": __version__,
+            "gfs_sr_model": contract.name,
+            "gfs_sr_model_sha256": self.artifact.sha256,
+            "gfs_sr_model_registration": str(contract.registration),
+            "gfs_sr_tile": f"time {plan.time.core}, lat {plan.lat.core}, lon {plan.lon.core} coarse frames and cells",
+            "gfs_sr_halo": halo if isinstance(halo, str) else ", ".join(f"{axis} {n[0]}+{n[1]}" for axis, n in halo.items()),
+            "gfs_sr_exact": "true",
+            "gfs_sr_backend": f"{self.backend.name} {self.backend.provider}, {self.backend.precision}",
+        }
+        return describe(
+            job.outputs,
+            job.forecast.layout,
+            job.horizontal.fine,
+            job.fine_times,
+            registration=contract.registration,
+            bucket_step=job.bucket_step,
+            provenance=provenance,
+        )
+
+    def _summarize(
+        self, job: Job, layout: Layout, sink: Sink, seconds: float, stage_seconds: dict[str, float]
+    ) -> RunSummary:
+        plan = layout.plan
+        return RunSummary(
+            output=str(sink.path) if isinstance(sink, FileSink) else None,
+            model=self.contract.name,
+            model_sha256=self.artifact.sha256,
+            backend=self.backend.name,
+            provider=self.backend.provider,
+            precision=self.backend.precision,
+            tile={"time": plan.time.core, "lat": plan.lat.core, "lon": plan.lon.core},
+            halo=sides(self.contract.halo),
+            receptive_field=sides(self.contract.halo),
+            exact=True,
+            variables=job.outputs,
+            frames=len(job.fine_times),
+            fine_cells=job.output_cells,
+            seconds=seconds,
+            cells_per_second=job.output_cells / seconds,
+            stage_seconds=stage_seconds,
+            peak_rss_bytes=peak_rss_bytes(),
+            warnings=(*self.artifact.warnings, *job.warnings),
+        )
+
+
+def open_layout_statics(layout: Layout, path: Path | None) -> Statics | None:
+    """The statics the model takes, read from the user's file.
+
+    Raises:
+        UsageError: given but not taken, or taken but not given.
+    """
+    contract = layout.contract
+    names = tuple(dict.fromkeys([*contract.statics_coarse, *contract.statics_fine]))
+    if path is None and names:
+        raise UsageError(
+            f"{contract.name} needs {' and '.join(names)}", "--statics", "give a file that has them with --statics FILE"
+        )
+    if path is None:
+        return None
+    if not names:
+        raise UsageError(f"{contract.name} takes no statics", "--statics", "leave --statics out")
+    from gfs_sr.data.sources import open_statics
+
+    fields, grid = open_statics(path, names)
+    return Statics(layout, fields, grid)
+
+
+def sides(halo: Halo | str) -> dict[str, list[int]] | str:
+    """A halo as {time, lat, lon} pairs for JSON, or "global"."""
+    if isinstance(halo, str):
+        return halo
+    return {"time": [halo.before, halo.after], "lat": [halo.north, halo.south], "lon": [halo.west, halo.east]}
+
+
+def parse_bytes(text: str) -> int:
+    """`4GiB`, `500MB`, `1e9` -> bytes.
+
+    Raises:
+        UsageError: no amount of memory.
+    """
+    units = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9, "b": 1}
+    spelled = text.strip().lower()
+    unit = next((unit for unit in units if spelled.endswith(unit)), "")
+    try:
+        value = float(spelled.removesuffix(unit)) * units.get(unit, 1)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no amount of memory", "--memory", "write it like 4GiB or 500MB") from error
+    if not 0 < value < 2**60:
+        raise UsageError(f"{text!r} is no amount of memory", "--memory", "write it like 4GiB or 500MB")
+    return int(value)
