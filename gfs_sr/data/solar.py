@@ -67,7 +67,7 @@ def solar_components(times: npt.ArrayLike, lat: npt.ArrayLike, lon: npt.ArrayLik
 
 
 def cos_solar_zenith(times: npt.ArrayLike, lat: npt.ArrayLike, lon: npt.ArrayLike) -> FloatArray:
-    """(T, H, W) cosine of the solar zenith angle at (T,) times, (H,) latitudes and (W,) longitudes; below 0 at night."""
+    """(T, H, W) cosine of the solar zenith angle at (T,) times, (H,) latitudes, (W,) longitudes; below 0 at night."""
     declination, hour_angle = sun_position(times)
     phi, meridian = np.deg2rad(np.asarray(lat, np.float64)), np.deg2rad(np.asarray(lon, np.float64))
     height = np.cos(declination)[:, None] * np.cos(phi)

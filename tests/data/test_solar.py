@@ -6,7 +6,7 @@ from gfs_sr.data.solar import cos_solar_zenith, equation_of_time, solar_componen
 
 @pytest.mark.parametrize(
     ("instant", "degrees"),  # instants of equinox and solstice: US Naval Observatory
-    [("2024-03-20T03:06", 0.0), ("2024-06-20T20:51", 23.4365), ("2024-09-22T12:44", 0.0), ("2024-12-21T09:20", -23.4365)],
+    [("2024-03-20T03:06", 0.0), ("2024-06-20T20:51", 23.437), ("2024-09-22T12:44", 0.0), ("2024-12-21T09:20", -23.437)],
 )
 def test_the_declination_is_that_of_equinox_and_solstice(instant, degrees):
     assert np.rad2deg(sun_position([instant])[0][0]) == pytest.approx(degrees, abs=0.01)
@@ -21,7 +21,7 @@ def test_the_equation_of_time_is_the_almanacs(day, minutes):
 
 
 def test_the_sun_is_overhead_at_noon_on_the_tropic():
-    noon = np.datetime64("2024-06-20T12:00", "s") - int(round(60 * equation_of_time(["2024-06-20T12"])[0]))
+    noon = np.datetime64("2024-06-20T12:00", "s") - round(60 * equation_of_time(["2024-06-20T12"])[0])
     assert cos_solar_zenith([noon], [23.437], [0.0])[0, 0, 0] == pytest.approx(1.0, abs=1e-6)
 
 

@@ -1,0 +1,102 @@
+"""Networks: `build` makes one from its configuration, `families` lists them all."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+from gfs_sr.contract import Halo
+from gfs_sr.data.grid import Registration
+from gfs_sr.errors import UsageError
+from gfs_sr.models.baseline import InterpolationModel
+from gfs_sr.models.model import Model, ModelConfig
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family: its class and what its configuration may hold."""
+
+    model: type[Model]
+    config: type[ModelConfig]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of `gfs-sr models`."""
+
+    name: str
+    family: str
+    config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """What is known of a variant without training it."""
+
+    name: str
+    family: str
+    default: bool
+    stochastic: bool
+    parameters: int
+    flops_per_fine_cell: float  # five variables, unfolded, halo excluded, per fine cell and frame; 2 per multiply-add
+    receptive_field: Halo | Literal["global"]
+
+
+FAMILIES: dict[str, Family] = {
+    "interpolation": Family(InterpolationModel, ModelConfig),
+}
+
+VARIANTS = (
+    Variant("interpolation", "interpolation"),
+    Variant("interpolation-sharpened", "interpolation", {"sharpening": 0.125}),
+)
+
+
+def build(config: Mapping[str, Any]) -> Model:
+    """The network of `config`, as stored in checkpoints and manifests: `family` and its family's own keys.
+
+    Raises:
+        UsageError: an unknown family or key, or a value that cannot be.
+    """
+    settings = dict(config)
+    name = settings.pop("family", None)
+    if name not in FAMILIES:
+        raise UsageError(f"unknown model family {name!r}", "model configuration", f"use one of: {', '.join(FAMILIES)}")
+    family = FAMILIES[name]
+    known = [each.name for each in fields(family.config)]
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(
+                f"unknown key {key!r}", f"model configuration of {name}", f"{meant}use: {', '.join(known)}"
+            )
+    for key, value in settings.items():
+        if isinstance(value, list):
+            settings[key] = tuple(value)
+    try:
+        if "registration" in settings:
+            settings["registration"] = Registration(settings["registration"])
+        return family.model.from_config(settings)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UsageError(str(error), f"model configuration of {name}", "mend the value") from error
+
+
+def families() -> tuple[VariantFacts, ...]:
+    """Every variant, built and counted."""
+    return tuple(_facts(variant) for variant in VARIANTS)
+
+
+def _facts(variant: Variant) -> VariantFacts:
+    model = build({"family": variant.family, **variant.config})
+    return VariantFacts(
+        name=variant.name,
+        family=variant.family,
+        default=variant.default,
+        stochastic=model.stochastic,
+        parameters=model.parameters_count,
+        flops_per_fine_cell=model.flops_per_fine_cell,
+        receptive_field=model.halo,
+    )

@@ -1,0 +1,165 @@
+"""What every family is: a network that knows its own contract."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from torch import nn
+
+from gfs_sr.contract import Contract, Halo, Predictor, Quantiles, Scaling
+from gfs_sr.data.grid import Registration
+from gfs_sr.data.variables import TimeKind, lookup
+from gfs_sr.models.interpolation import Interpolation
+from gfs_sr.models.receptive_field import Reach
+
+SURFACE = ("t2m", "d2m", "r2", "u10", "v10", "wspd", "sp", "msl")
+"""What models shared by all variables promise at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What every family's configuration holds; the whole of it is stored in checkpoint and artifact."""
+
+    variables: tuple[str, ...] = SURFACE  # canonical names in channel order
+    scale_factor: int = 6  # s
+    time_factor: int = 6  # r
+    registration: Registration = Registration.NODE
+    space: Literal["nearest", "bilinear", "bicubic"] = "bicubic"  # of the base
+    time: Literal["hold", "linear", "catmull_rom"] = "linear"  # of the base
+    sharpening: float = 0.0  # of the base, before it; 0 is plain
+
+    def __post_init__(self) -> None:
+        for name in self.variables:
+            row = lookup(name)
+            if row.time_kind is not TimeKind.INSTANT:
+                raise ValueError(f"{name} is {row.time_kind}: frames of buckets cannot be interpolated")
+        if not self.variables or len(set(self.variables)) != len(self.variables):
+            raise ValueError(f"variables must be named once each, got {self.variables}")
+        if min(self.scale_factor, self.time_factor) < 1:
+            raise ValueError(f"factors start at 1, got s = {self.scale_factor}, r = {self.time_factor}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that JSON and YAML keep; `build` takes them back."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+class Model(nn.Module, ABC):
+    """A network: coarse with its halo in, fine out, both in model units.
+
+    `forward(coarse, **others)` takes the inputs that `Contract.graph_inputs` names and gives
+    (B, r·T, C, s·H, s·W) from (B, T + halo, C, H + halo, W + halo).
+    """
+
+    family: ClassVar[str]
+    stochastic: ClassVar[bool] = False
+    any_subset: ClassVar[bool] = False  # variables are folded into the batch: any of them may be given alone
+    predictors: tuple[Predictor, ...] = ()
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.facts = config
+        self.base = Interpolation(
+            config.scale_factor, config.time_factor, config.registration, config.space, config.time, config.sharpening
+        )
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The network of a plain configuration."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach | Literal["global"]:
+        """Coarse frames and cells that can move an output cell."""
+
+    @property
+    @abstractmethod
+    def flops_per_fine_cell(self) -> float:
+        """Per fine cell and frame for five variables together, unfolded, halo excluded; 2 per multiply-add."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `build` takes to make this network again."""
+        return {"family": self.family, **self.facts.as_dict()}
+
+    @property
+    def halo(self) -> Halo | Literal["global"]:
+        """The reach as the contract says it."""
+        return self.reach.halo() if isinstance(self.reach, Reach) else "global"
+
+    @property
+    def parameters_count(self) -> int:
+        """Learned numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def folded(self) -> nn.Module:
+        """The same function in fewer operations; the network itself where nothing can be folded."""
+        return self
+
+    def make_contract(
+        self,
+        *,
+        name: str,
+        normalization: Mapping[str, Scaling] | None = None,
+        envelope: Mapping[str, Quantiles] | None = None,
+        interval_hours: tuple[float, ...] = (6.0,),
+    ) -> Contract:
+        """The promise of this network.
+
+        Args:
+            name: of the model on offer.
+            normalization: model units per variable; the table's typical mean and spread where none is given.
+            envelope: quantiles of the training data.
+            interval_hours: coarse intervals seen in training.
+        """
+        facts = self.facts
+        statics = (*self.statics_coarse, *self.statics_fine)
+        units = {each: _typical(each) for each in (*facts.variables, *statics)} | dict(normalization or {})
+        return Contract(
+            family=self.family,
+            name=name,
+            inputs=facts.variables,
+            outputs=facts.variables,
+            any_subset=self.any_subset,
+            scale_factor=facts.scale_factor,
+            time_factor=facts.time_factor,
+            registration=facts.registration,
+            halo=self.halo,
+            zero_padded=self.zero_padded,
+            normalization=units,
+            envelope=dict(envelope or {}),
+            interval_hours=interval_hours,
+            statics_coarse=self.statics_coarse,
+            statics_fine=self.statics_fine,
+            predictors=self.predictors,
+            stochastic=self.stochastic,
+            base=f"{facts.space}/{facts.time}",
+            sharpening=facts.sharpening,
+        )
+
+    @property
+    def statics_coarse(self) -> tuple[str, ...]:
+        """Static fields taken on coarse cells."""
+        return ()
+
+    @property
+    def statics_fine(self) -> tuple[str, ...]:
+        """Static fields taken on fine cells."""
+        return ()
+
+    @property
+    def zero_padded(self) -> bool:
+        """Whether zeros at the border are part of the function."""
+        return False
+
+
+def _typical(name: str) -> Scaling:
+    mean, sd = lookup(name).typical
+    return Scaling(mean=mean, sd=sd)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Registration):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
