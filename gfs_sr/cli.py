@@ -25,7 +25,9 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout at the end, errors too.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
-Model = Annotated[str, typer.Option("--model", help="Artifact folder, or name of a bundled model (see `gfs-sr models`).")]
+Model = Annotated[
+    str, typer.Option("--model", help="Artifact folder, or name of a bundled model (see `gfs-sr models`).")
+]
 BackendName = Annotated[str, typer.Option("--backend", help="auto, torch, onnxruntime, openvino or tensorrt.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute; default all cores.")]
 Variables = Annotated[str | None, typer.Option("--variables", help="Canonical names, comma-separated, as in t2m,d2m.")]
@@ -146,7 +148,9 @@ def models(json_output: Json = False, debug: Debug = False) -> None:
 def coarsen(
     fine: Annotated[list[Path], typer.Argument(metavar="FINE...", help="The fine forecast.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="COARSE.nc or COARSE.zarr.")],
-    registration: Annotated[str, typer.Option(help="node (blur, then every s-th point) or cell (block means).")] = "node",
+    registration: Annotated[
+        str, typer.Option(help="node (blur, then every s-th point) or cell (block means).")
+    ] = "node",
     sigma: Annotated[float, typer.Option(min=0.0, help="Of the blur, in fine cells; node only.")] = 3.0,
     scale_factor: Annotated[int, typer.Option(min=1, help="Fine cells per coarse cell.")] = 6,
     time_factor: Annotated[int, typer.Option(min=1, help="Fine frames per coarse frame.")] = 6,
@@ -197,7 +201,12 @@ def evaluate(
         from gfs_sr.evaluation import evaluate as evaluation
 
         settings = evaluation.Settings(
-            model=model, data=tuple(data), output=output, protocol=protocol, variables=_names(variables), backend=backend
+            model=model,
+            data=tuple(data),
+            output=output,
+            protocol=protocol,
+            variables=_names(variables),
+            backend=backend,
         )
         result = evaluation.run(settings)
         if json_output:
@@ -288,7 +297,9 @@ def _run(body: Callable[[], None], *, json_output: bool, debug: bool) -> None:
 
 def _fail(error: GfsSrError, *, as_json: bool) -> None:
     if as_json:
-        _print_json({"error": _error_object(type(error).__name__, error.what, error.where, error.mend, error.exit_code)})
+        _print_json(
+            {"error": _error_object(type(error).__name__, error.what, error.where, error.mend, error.exit_code)}
+        )
     else:
         print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
@@ -356,7 +367,14 @@ def _progress(shown: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("upscaling"),

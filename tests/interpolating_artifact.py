@@ -31,7 +31,9 @@ def taps(s: int, registration: Registration) -> np.ndarray:
     return keys(position[:, None] - np.arange(-REACH, REACH + 1))
 
 
-def interpolation_contract(s: int = 6, r: int = 6, registration: Registration = Registration.NODE, **changes: object) -> Contract:
+def interpolation_contract(
+    s: int = 6, r: int = 6, registration: Registration = Registration.NODE, **changes: object
+) -> Contract:
     """Of a model that interpolates and knows nothing else."""
     scalings = {name: Scaling(mean=lookup(name).typical[0], sd=lookup(name).typical[1]) for name in VARIABLES}
     facts: dict[str, object] = {

@@ -119,12 +119,15 @@ def _data_variable(name: str, layout: SourceLayout, dims: tuple[str, ...]) -> Fi
         "grid_mapping": "crs",
         "ancillary_variables": FLAG_NAME,
     }
+    if row.units == "K":
+        attrs["units_metadata"] = "temperature: on_scale"
     return FileVariable(layout.variable_names.get(name, name.replace("@", "_")), dims, attrs)
 
 
 def _time_coordinates(times: TimeAxis, bucket_step: np.timedelta64 | None) -> list[FileVariable]:
     reference = np.datetime_as_string(times.reference_time, "s").replace("T", " ")
-    units = {"units": f"seconds since {reference}", "calendar": "standard"}
+    units: dict[str, Attribute] = {"units": f"seconds since {reference}", "calendar": "standard"}
+    units["units_metadata"] = "leap_seconds: none"  # the clock of NumPy, pandas and every forecast file
     second = np.timedelta64(1, "s")
     seconds = _whole_if_exact(times.lead_times / second)
     bounds: dict[str, Attribute] = {} if bucket_step is None else {"bounds": "time_bnds"}

@@ -15,7 +15,9 @@ class Envelope:
 
     def __init__(self, contract: Contract, variables: Sequence[str]) -> None:
         self._known = [
-            (channel, name, contract.envelope[name]) for channel, name in enumerate(variables) if name in contract.envelope
+            (channel, name, contract.envelope[name])
+            for channel, name in enumerate(variables)
+            if name in contract.envelope
         ]
         self._outside: dict[str, int] = {}
         self._frames = 0

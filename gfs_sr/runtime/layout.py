@@ -125,7 +125,8 @@ class Layout:
     def inputs(self, buffers: dict[str, Array], count: int) -> dict[str, Array]:
         """The first `count` tiles of input buffers, in the graph's order."""
         return {
-            name: buffers[name] if name == "variable" else buffers[name][:count] for name in self.contract.graph_inputs()
+            name: buffers[name] if name == "variable" else buffers[name][:count]
+            for name in self.contract.graph_inputs()
         }
 
     def empty_fine(self) -> FloatField:

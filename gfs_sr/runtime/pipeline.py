@@ -206,5 +206,3 @@ class Pipeline:
             done += values.size
             if self._progress is not None:
                 self._progress(done, total)
-
-

@@ -26,9 +26,7 @@ class PredictorFields:
     def __init__(self, layout: Layout) -> None:
         contract, plan = layout.contract, layout.plan
         r, s = contract.time_factor, contract.scale_factor
-        self._wanted = {
-            grid: contract.predictors_on(grid) for grid in PredictorGrid if contract.predictors_on(grid)
-        }
+        self._wanted = {grid: contract.predictors_on(grid) for grid in PredictorGrid if contract.predictors_on(grid)}
         coarse = layout.job.horizontal.coarse
         times = layout.job.forecast.times
         self._coarse_times = times.valid_times
@@ -47,9 +45,7 @@ class PredictorFields:
 
     def of(self, time_tile: int, first_frame: int, frames: int) -> dict[str, list[FloatField]]:
         """Fields of one window per graph input: one (P, H, W) per frame, from `first_frame` on."""
-        return {
-            f"predictor_{grid}": self._compute(grid, time_tile, first_frame, frames) for grid in self._wanted
-        }
+        return {f"predictor_{grid}": self._compute(grid, time_tile, first_frame, frames) for grid in self._wanted}
 
     def gather(
         self,
@@ -175,7 +171,9 @@ def sample(field: FloatField, grid: Grid, lat: FloatAxis, lon: FloatAxis) -> Flo
         field = np.concatenate([field, field[:, :1]], axis=1)
         width += 1
     else:
-        columns = columns - 360 / grid.spacing_deg[1] * np.round((columns.mean() - width / 2) * grid.spacing_deg[1] / 360)
+        columns = columns - 360 / grid.spacing_deg[1] * np.round(
+            (columns.mean() - width / 2) * grid.spacing_deg[1] / 360
+        )
     for axis, position, size in (("latitude", rows, height), ("longitude", columns, width)):
         if position.min() < -1 or position.max() > size:
             raise ShapeMismatch(

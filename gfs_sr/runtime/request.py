@@ -76,7 +76,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
             "--halo",
             "use --halo exact: this graph computes each layer only where it is needed, so a shorter halo saves nothing",
         )
-    warnings = [*forecast.warnings, *check_registration(contract, forecast, request.registration)]
+    warnings = [*forecast.notes, *check_registration(contract, forecast, request.registration)]
     inputs, outputs, notes = _choose_variables(contract, forecast.variables, request.variables, forecast.source)
     chosen = forecast.select(inputs)
     extent = parse_extent(request.extent)
@@ -98,7 +98,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         output_channels=tuple((inputs if contract.any_subset else contract.outputs).index(name) for name in outputs),
         horizontal=horizontal,
         fine_times=fine_times,
-        bucket_step=_bucket_step(chosen.times, contract) if bucket else None,
+        bucket_step=_bucket_step(chosen, outputs, contract) if bucket else None,
         trained_interval=trained,
         extrapolated_frames=extrapolated,
         warnings=[*warnings, *notes],
@@ -209,8 +209,9 @@ def _fine_times(times: TimeAxis, time_factor: int, bucket: bool, *, full: bool) 
     return TimeAxis(times.reference_time, times.valid_times[0] + step * (np.arange(count) - time_factor + 1)), 0
 
 
-def _bucket_step(times: TimeAxis, contract: Contract) -> np.timedelta64:
-    if len(times) > 1:
-        return (times.valid_times[1] - times.valid_times[0]) / contract.time_factor
-    hours = contract.interval_hours[0] if contract.interval_hours else 1.0
-    return np.timedelta64(round(hours * 3600e9), "ns")
+def _bucket_step(forecast: Forecast, outputs: Sequence[str], contract: Contract) -> np.timedelta64:
+    """Length of one fine bucket."""
+    given = [forecast.buckets[name] for name in outputs if name in forecast.buckets]
+    times = forecast.times.valid_times
+    coarse = given[0] if given else times[1] - times[0] if times.size > 1 else np.timedelta64(1, "h")
+    return coarse / contract.time_factor

@@ -11,7 +11,7 @@ from gfs_sr.contract import Contract
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
-from gfs_sr.errors import GapInLeadTimes, UsageError, UnsortedTimes
+from gfs_sr.errors import GapInLeadTimes, UnsortedTimes, UsageError
 from gfs_sr.runtime.backends.base import Backend, halo_of
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.planner import choose_layout

@@ -16,7 +16,7 @@ from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.artifact import Artifact
-from gfs_sr.runtime.backends.base import Backend, Precision, halo_of, open_backend
+from gfs_sr.runtime.backends.base import Backend, Precision, open_backend
 from gfs_sr.runtime.cf import Description, describe
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.pipeline import Pipeline, Progress
@@ -155,17 +155,22 @@ class Upscaler:
         """
         return self._run(forecast, sink, request or Request(), progress)[1]
 
-    def _run(self, forecast: Forecast, sink: Sink, request: Request, progress: Progress | None) -> tuple[Job, RunSummary]:
+    def _run(
+        self, forecast: Forecast, sink: Sink, request: Request, progress: Progress | None
+    ) -> tuple[Job, RunSummary]:
         start = time.perf_counter()
         job = prepare(self.contract, forecast, request)
         layout = choose_layout(
-            job, request, request.memory_bytes or self._memory_bytes, resident_bytes=sink.resident_bytes(job.output_cells)
+            job,
+            request,
+            request.memory_bytes or self._memory_bytes,
+            resident_bytes=sink.resident_bytes(job.output_cells),
         )
         stages = Stages(layout, open_layout_statics(layout, request.statics), self.backend.threads or 0)
         with sink:
             sink.open(self._describe(job, layout), layout.block_shape)
             timings = Pipeline(stages, self.backend, sink, progress).run()
-            job.warnings.extend(stages.warnings)
+            job.warnings.extend([*forecast.findings, *stages.warnings])
             if job.warnings:
                 sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
             sink.commit()
@@ -189,7 +194,9 @@ class Upscaler:
             "gfs_sr_model_sha256": self.artifact.sha256,
             "gfs_sr_model_registration": str(contract.registration),
             "gfs_sr_tile": f"time {plan.time.core}, lat {plan.lat.core}, lon {plan.lon.core} coarse frames and cells",
-            "gfs_sr_halo": halo if isinstance(halo, str) else ", ".join(f"{axis} {n[0]}+{n[1]}" for axis, n in halo.items()),
+            "gfs_sr_halo": halo
+            if isinstance(halo, str)
+            else ", ".join(f"{axis} {n[0]}+{n[1]}" for axis, n in halo.items()),
             "gfs_sr_exact": "true",
             "gfs_sr_backend": f"{self.backend.name} {self.backend.provider}, {self.backend.precision}",
         }

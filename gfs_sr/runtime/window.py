@@ -60,11 +60,14 @@ def horizontal_window(grid: Grid, scale_factor: int, registration: Registration,
     west, east = west - turns, east - turns
     if east < west:  # given across the seam of the user's own convention, as in 350 … 10
         east += 360.0
-    if grid.is_periodic:  # a box once around the globe ends where it began
-        east = min(east, float(fine.lon[-1]))
+    if grid.is_periodic and east > fine.lon[-1]:
+        # a box (nearly) once around the globe ends within the coarse cell it begins in: it gets every column, once
+        west, east = float(fine.lon[0]), float(fine.lon[-1])
     step_lat, step_lon = (spacing / scale_factor for spacing in grid.spacing_deg)
     described = f"--extent {north:g},{extent[1]:g},{south:g},{extent[3]:g}"
-    first_row, row_count = _cut(fine.lat, lambda lat: (lat <= north + 0.01 * step_lat) & (lat >= south - 0.01 * step_lat), described)
+    first_row, row_count = _cut(
+        fine.lat, lambda lat: (lat <= north + 0.01 * step_lat) & (lat >= south - 0.01 * step_lat), described
+    )
     first_column, column_count = _cut(
         fine.lon, lambda lon: (lon >= west - 0.01 * step_lon) & (lon <= east + 0.01 * step_lon), described
     )
@@ -85,9 +88,7 @@ def horizontal_window(grid: Grid, scale_factor: int, registration: Registration,
             described,
             "choose a box inside",
         )
-    cut = Grid(
-        fine.lat[first_row : first_row + row_count], fine.lon[first_column : first_column + column_count]
-    )
+    cut = Grid(fine.lat[first_row : first_row + row_count], fine.lon[first_column : first_column + column_count])
     return _window(
         turned,
         roll,
@@ -122,9 +123,7 @@ def _window(
         return (position < -slack) | (position > length - 1 + slack)
 
     outside_columns = np.zeros(columns.size, bool) if coarse.is_periodic else outside(columns, coarse.lon.size)
-    return HorizontalWindow(
-        roll, coarse, rows, columns, fine, outside(rows, coarse.lat.size), outside_columns
-    )
+    return HorizontalWindow(roll, coarse, rows, columns, fine, outside(rows, coarse.lat.size), outside_columns)
 
 
 def _roll_for(grid: Grid, west: float, registration: Registration) -> int:
