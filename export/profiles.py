@@ -31,15 +31,7 @@ class Profile(BaseModel):
 
 
 def plan_profile(contract: Contract, tile: tuple[int, int, int], batch: tuple[int, int, int]) -> Profile:
-    """The profile for tiles with a core of `tile`; where the contract allows, any number of variables too.
-
-    Raises:
-        UsageError: a size below 1, or batch sizes that fall.
-    """
-    if min(tile) < 1:
-        raise UsageError(f"a tile of {tile} has no cells", "--tile", "give N, or T,H,W, each at least 1")
-    if min(batch) < 1 or tuple(sorted(batch)) != batch:
-        raise UsageError(f"batch sizes {batch} do not rise from 1", "--batch", "give min,opt,max such as 1,4,16")
+    """The profile for tiles with a core of `tile`; where the contract allows, any number of variables too."""
     most = len(contract.inputs)
     channels = (1 if contract.any_subset else most, most, most)
     frames, rows, columns = tile
@@ -51,8 +43,20 @@ def plan_profile(contract: Contract, tile: tuple[int, int, int], batch: tuple[in
     return Profile(tile=tile, batch=batch, inputs=inputs)
 
 
+def check_sizes(tile: tuple[int, int, int], batch: tuple[int, int, int]) -> None:
+    """Refuse sizes that no engine has.
+
+    Raises:
+        UsageError: a size below 1, or batch sizes that fall.
+    """
+    if min(tile) < 1:
+        raise UsageError(f"a tile of {tile} has no cells", "--tile", "give N, or T,H,W, each at least 1")
+    if min(batch) < 1 or tuple(sorted(batch)) != batch:
+        raise UsageError(f"batch sizes {batch} do not rise from 1", "--batch", "give min,opt,max such as 1,4,16")
+
+
 def parse_tile(text: str) -> tuple[int, int, int]:
-    """ "64" or "8,64,96" as core frames, rows and columns.
+    """Read "64" or "8,64,96" as core frames, rows and columns.
 
     Raises:
         UsageError: neither.
@@ -66,7 +70,7 @@ def parse_tile(text: str) -> tuple[int, int, int]:
 
 
 def parse_batch(text: str) -> tuple[int, int, int]:
-    """ "1,4,16" as smallest, most likely and largest batch.
+    """Read "1,4,16" as smallest, most likely and largest batch.
 
     Raises:
         UsageError: not three integers.

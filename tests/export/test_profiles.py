@@ -3,7 +3,7 @@
 import pytest
 from artifacts import repeat_contract
 
-from export.profiles import Profile, parse_batch, parse_tile, plan_profile
+from export.profiles import Profile, check_sizes, parse_batch, parse_tile, plan_profile
 from gfs_sr.errors import UsageError
 
 
@@ -45,4 +45,4 @@ def test_other_batches_are_refused(text: str) -> None:
 @pytest.mark.parametrize(("tile", "batch"), [((0, 1, 1), (1, 1, 1)), ((1, 1, 1), (2, 1, 3)), ((1, 1, 1), (0, 1, 1))])
 def test_sizes_that_cannot_be_are_refused(tile: tuple[int, int, int], batch: tuple[int, int, int]) -> None:
     with pytest.raises(UsageError):
-        plan_profile(repeat_contract(), tile, batch)
+        check_sizes(tile, batch)

@@ -1,0 +1,48 @@
+"""Half precision where it is harmless: in the residual branch, never on the interpolation."""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from gfs_sr.errors import UsageError
+from gfs_sr.runtime.backends.base import Precision
+
+DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+BRANCH: Final = "residual"  # the submodule that every family with something to learn adds to its base
+
+
+class Lowered(nn.Module):
+    """A branch that computes in another type than it takes and gives."""
+
+    def __init__(self, branch: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.branch = branch.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """Cast in, compute, cast out."""
+        lowered: Tensor = self.branch(*map(self._cast, inputs), **{name: self._cast(x) for name, x in named.items()})
+        return lowered.float()
+
+    def _cast(self, x: Any) -> Any:
+        return x.to(self.dtype) if isinstance(x, Tensor) and x.is_floating_point() else x
+
+
+def lower_residual(model: nn.Module, precision: Precision) -> nn.Module:
+    """`model` with its residual branch in `precision`; what it takes, gives and interpolates stays fp32.
+
+    Raises:
+        UsageError: the model has no residual branch to lower.
+    """
+    if precision == "fp32":
+        return model
+    branch = getattr(model, BRANCH, None)
+    if not isinstance(branch, nn.Module):
+        raise UsageError(
+            f"this model has no residual branch that could compute in {precision}",
+            "--precision",
+            "use --precision fp32",
+        )
+    setattr(model, BRANCH, Lowered(branch, DTYPES[precision]))
+    return model

@@ -1,0 +1,130 @@
+"""From a checkpoint to a published artifact: rebuild, fold, trace, compare, publish or refuse."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from export.graph import OPSET, write_graph
+from export.parity import Batch, measure_parity, require_parity
+from export.precision import lower_residual
+from export.sample import sample_batches
+from gfs_sr import __version__
+from gfs_sr.contract import Contract, Parity
+from gfs_sr.errors import NegativeSkillWarning
+from gfs_sr.models.checkpoint import Checkpoint, load_checkpoint
+from gfs_sr.models.folding import fold
+from gfs_sr.models.model import Model
+from gfs_sr.runtime.artifact import WEIGHTS, Artifact, publish_artifact, write_manifest
+from gfs_sr.runtime.backends.base import Array, Precision
+from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+FloatField = npt.NDArray[np.float32]
+Extra = Callable[[Path, Contract], None]  # what an engine wants beside the graph, written into the draft
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A published artifact and what its making showed."""
+
+    artifact: Artifact
+    seconds: float
+
+    def facts(self) -> dict[str, object]:
+        """For `--json` and for people."""
+        manifest = self.artifact.manifest
+        return {
+            "output": str(self.artifact.path),
+            "model": manifest.contract.name,
+            "model_sha256": self.artifact.sha256,
+            "family": manifest.contract.family,
+            "precision": manifest.contract.precision,
+            "parameters": manifest.parameters,
+            "graph_bytes": manifest.files["graphs/model.onnx"].size,
+            "parity": [line.model_dump() for line in manifest.parity],
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def default_target(checkpoint: Path) -> Path:
+    """Where an artifact goes that was given no place: the checkpoint's path without `.ckpt`."""
+    return checkpoint.with_suffix("") if checkpoint.suffix == ".ckpt" else checkpoint.with_name(checkpoint.name + ".d")
+
+
+def publish_checkpoint(
+    source: Path, target: Path, *, precision: Precision = "fp32", opset: int = OPSET, extra: Extra | None = None
+) -> Exported:
+    """Export the checkpoint at `source` to an artifact at `target`, or leave nothing.
+
+    Raises:
+        CheckpointInvalid: the checkpoint cannot be read.
+        ParityFailed: ONNX Runtime strays from the network on the checkpoint's own validation sample.
+        OutputExists: `target` is something else than an artifact.
+    """
+    return publish(load_checkpoint(source), target, precision=precision, opset=opset, extra=extra, where=str(source))
+
+
+def publish(
+    checkpoint: Checkpoint,
+    target: Path,
+    *,
+    precision: Precision = "fp32",
+    opset: int = OPSET,
+    extra: Extra | None = None,
+    where: str = "checkpoint in memory",
+) -> Exported:
+    """As `publish_checkpoint`, from a checkpoint that was read already."""
+    start = time.perf_counter()
+    contract = checkpoint.contract.model_copy(update={"precision": precision})
+    model = checkpoint.model()
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    batches = sample_batches(checkpoint.sample, contract)
+    with publish_artifact(target) as draft:
+        save_file(weights, draft / WEIGHTS)
+        write_graph(lower_residual(fold(model), precision), contract, draft / "graphs" / "model.onnx", opset)
+        if extra is not None:
+            extra(draft, contract)
+        _write_manifest(draft, checkpoint, contract, model, ())
+        parity = _compare(draft, model, batches)
+        require_parity(parity, where)
+        _write_manifest(draft, checkpoint, contract, model, parity)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NegativeSkillWarning)  # whoever opens it is told
+        return Exported(Artifact.open(target), time.perf_counter() - start)
+
+
+def _write_manifest(
+    folder: Path, checkpoint: Checkpoint, contract: Contract, model: Model, parity: Sequence[Parity]
+) -> None:
+    write_manifest(
+        folder,
+        contract=contract,
+        config=checkpoint.config,
+        parameters=model.parameters_count,
+        flops_per_fine_cell=model.flops_per_fine_cell,
+        parity=parity,
+        skill=checkpoint.skill,
+        provenance=checkpoint.provenance | {"gfs_sr": __version__, "torch": torch.__version__},
+    )
+
+
+def _compare(draft: Path, model: Model, batches: Sequence[Batch]) -> tuple[Parity, ...]:
+    """Through the very backend that will run it, with the unfolded fp32 network as the truth."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NegativeSkillWarning)
+        artifact = Artifact.open(draft)
+
+    def network(inputs: Mapping[str, Array]) -> FloatField:
+        with torch.inference_mode():
+            fine: Tensor = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return fine.numpy()
+
+    with OnnxRuntimeBackend(artifact) as backend:
+        return measure_parity(artifact.contract, batches, network, lambda inputs: backend.infer(inputs)["fine"])

@@ -1,0 +1,112 @@
+"""`python -m export.trt --ckpt C.ckpt`: an artifact made for TensorRT, with its engine where one can be built."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import typer
+
+from export.command import finish
+from export.engine import build_engine, write_engine
+from export.graph import OPSET
+from export.onnx import PrecisionName
+from export.operators import table_source, tensorrt_objections
+from export.profiles import DEFAULT_BATCH, DEFAULT_TILE, check_sizes, parse_batch, parse_tile, plan_profile
+from export.publication import default_target, publish_checkpoint
+from gfs_sr.contract import Contract
+from gfs_sr.errors import BackendFailed
+from gfs_sr.runtime.backends.base import Precision
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+PROFILE = "profile.json"
+OPERATORS = "operators.json"
+
+
+def export_engine(
+    ckpt: Path,
+    target: Path,
+    *,
+    precision: Precision = "fp32",
+    tile: tuple[int, int, int] = DEFAULT_TILE,
+    batch: tuple[int, int, int] = DEFAULT_BATCH,
+    timing_cache: Path | None = None,
+    opset: int = OPSET,
+) -> dict[str, object]:
+    """Publish the artifact with its graph in `precision` and its profile; then build the engine.
+
+    The artifact stands, whole, even where the engine cannot be built.
+
+    Raises:
+        BackendNotInstalled: there is no TensorRT; the artifact was published all the same.
+        BackendFailed: TensorRT would not take, or did not take, the graph.
+        ParityFailed: ONNX Runtime strays from the network; nothing was published.
+    """
+    check_sizes(tile, batch)
+
+    def prepare(draft: Path, contract: Contract) -> None:
+        profile = plan_profile(contract, tile, batch)
+        (draft / PROFILE).write_text(profile.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        graph = onnx.load(draft / "graphs" / "model.onnx")
+        objections = tensorrt_objections(graph)
+        if objections:
+            reasons = "; ".join(f"{each.operator} ({each.node}): {each.reason}" for each in objections)
+            raise BackendFailed(
+                f"TensorRT would refuse the graph: {reasons}", str(ckpt), "use `python -m export.onnx` and ONNX Runtime"
+            )
+        report = {"checked_against": table_source(), "operators": sorted({node.op_type for node in graph.graph.node})}
+        (draft / OPERATORS).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+    exported = publish_checkpoint(ckpt, target, precision=precision, opset=opset, extra=prepare)
+    artifact = exported.artifact
+    profile = plan_profile(artifact.contract, tile, batch)
+    plan, device = build_engine(artifact.graph(), profile, timing_cache)
+    engine = write_engine(artifact, plan, device)
+    return exported.facts() | {"engine": str(engine), "gpu": device.gpu, "tensorrt": device.tensorrt}
+
+
+@app.command()
+def trt(
+    ckpt: Annotated[Path, typer.Option(help="Checkpoint that `gfs-sr train` left.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Artifact folder; default: the checkpoint's path without .ckpt."),
+    ] = None,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="Of the residual branch; the interpolation stays fp32.")
+    ] = PrecisionName.FP32,
+    tile: Annotated[str, typer.Option(help="Core of a tile in coarse cells: N, or frames,rows,columns.")] = ",".join(
+        map(str, DEFAULT_TILE)
+    ),
+    batch: Annotated[str, typer.Option(help="Tiles per batch: smallest, most likely, largest.")] = ",".join(
+        map(str, DEFAULT_BATCH)
+    ),
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="TensorRT's timings, read and written: the second build is faster.")
+    ] = None,
+    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = OPSET,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Export a checkpoint for TensorRT: the graph in the engine's precision, its profile, the engine.
+
+    Without TensorRT the artifact is published without an engine, and the command ends with exit code 5.
+    """
+    target = output if output is not None else default_target(ckpt)
+
+    def work() -> dict[str, object]:
+        return export_engine(
+            ckpt,
+            target,
+            precision=precision.value,
+            tile=parse_tile(tile),
+            batch=parse_batch(batch),
+            timing_cache=timing_cache,
+            opset=opset,
+        )
+
+    raise typer.Exit(finish(work, as_json=as_json))
+
+
+if __name__ == "__main__":
+    app()
