@@ -1,0 +1,34 @@
+// Kernels on one run of cells: normalize, denormalize, cast, store. The processor is asked at run time what it can.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gfs_sr {
+
+enum class Element { float32, float16, bfloat16 };
+
+constexpr std::size_t size_of(Element element) { return element == Element::float32 ? 4 : 2; }
+
+// target = (sign · source - offset) · scale, and `fill` where that is NaN.
+void normalize_row(const float* source, float* target, std::int64_t count, float sign, float offset, float scale,
+                   float fill);
+
+// target = source · scale + offset, held between low and high; NaN stays NaN.
+void denormalize_row(const float* source, float* target, std::int64_t count, float scale, float offset, float low,
+                     float high);
+
+// Rounds to nearest, ties to even. Elements of 2 bytes are handled as their bits.
+void to_half(const float* source, std::uint16_t* target, std::int64_t count);
+void to_bfloat(const float* source, std::uint16_t* target, std::int64_t count);
+void from_half(const std::uint16_t* source, float* target, std::int64_t count);
+void from_bfloat(const std::uint16_t* source, float* target, std::int64_t count);
+
+// The same without the processor's own conversion: what it must equal, and what runs where there is none.
+void to_half_portable(const float* source, std::uint16_t* target, std::int64_t count);
+void from_half_portable(const std::uint16_t* source, float* target, std::int64_t count);
+
+// Copies past the caches, for targets larger than them: plain stores would read each line before writing it.
+void copy_streaming(const void* source, void* target, std::size_t bytes);
+
+}  // namespace gfs_sr
