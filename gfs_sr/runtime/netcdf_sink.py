@@ -30,7 +30,7 @@ class NetCDFSink(FileSink):
             for variable in description.coordinates:
                 stored = dataset.createVariable(variable.name, np.asarray(variable.values).dtype, variable.dims)
                 stored.setncatts(variable.attrs)
-                stored[...] = variable.values
+                stored[...] = np.asarray(variable.values)
             for variable in description.data:
                 self._create(variable, "f4", np.float32(np.nan), chunks)
             self._create(flag_variable(dims), "u1", None, chunks)

@@ -9,24 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
 from gfs_sr.errors import Interrupted
 from gfs_sr.runtime.backends.base import Array, Backend
 from gfs_sr.runtime.channel import Cancelled, Channel, Pool
+from gfs_sr.runtime.layout import BlockBuffer, Layout
 from gfs_sr.runtime.sink import Sink
-from gfs_sr.runtime.stages import BlockBuffer, Layout, Stages, Window
+from gfs_sr.runtime.stages import Stages, Window
 
 STAGES = ("read", "gather", "infer", "scatter", "write")
 IN_FLIGHT = 2  # buffers of each kind: one being filled while the other is being emptied
 
 
-class Progress(Protocol):
-    """Is told after every block how many fine cells of how many were written."""
-
-    def __call__(self, done: int, total: int) -> None: ...
+Progress = Callable[[int, int], None]
+"""Is told after every block how many fine cells of how many were written."""
 
 
 @dataclass

@@ -71,7 +71,8 @@ class PredictorFields:
             )
 
     def _first_fine(self, time_tile: int) -> int:
-        return time_tile * self._plans[PredictorGrid.COARSE_FINE_TIME].time.core
+        core: int = self._plans[PredictorGrid.COARSE_FINE_TIME].time.core
+        return time_tile * core
 
     def _compute(self, grid: PredictorGrid, time_tile: int, first_frame: int, frames: int) -> list[FloatField]:
         if grid is PredictorGrid.COARSE:
@@ -206,4 +207,5 @@ def _fine_times(times: TimeArray, time_factor: int, interval_hours: tuple[float,
         interval = times[1] - times[0]
     else:  # a single frame's neighbors are never written: the trained interval keeps the graph where it was trained
         interval = np.timedelta64(round((interval_hours[0] if interval_hours else 1.0) * 3600e9), "ns")
-    return times[0] + interval / time_factor * np.arange(time_factor * times.size)
+    fine: TimeArray = times[0] + interval / time_factor * np.arange(time_factor * times.size)
+    return fine

@@ -87,7 +87,8 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
     if not trained:
         hours = ", ".join(f"{hours:g}" for hours in contract.interval_hours)
         warnings.append(
-            f"frames come every {step:g} h; {contract.name} was trained on intervals of {hours} h: the output is flagged"
+            f"frames come every {step:g} h; {contract.name} was trained on intervals of {hours} h: "
+            "the output is flagged"
         )
     fine_times, extrapolated = _fine_times(chosen.times, contract.time_factor, bucket, full=extent == "full")
     return Job(
@@ -134,7 +135,7 @@ def check_registration(contract: Contract, forecast: Forecast, override: Registr
         raise RegistrationMismatch(
             f"the data are registered by {given}, {contract.name} was trained for {contract.registration}",
             f"{forecast.source}, {said}",
-            f"use a model trained for {given}, or --registration {contract.registration} if the file is wrong about itself",
+            f"use a model trained for {given}, or --registration {contract.registration} if the file is wrong",
         )
     if given is None and contract.registration is Registration.CELL:
         return [

@@ -62,10 +62,12 @@ class Stages:
         self._predictors = PredictorFields(layout)
         self._statics = statics
         self._input = Normalization.of(job.contract, job.inputs)
+        self._inverse_sd = (1 / self._input.sd.astype(np.float64)).astype(np.float32)
         self._output = Normalization.of(job.contract, job.outputs)
         self._flip = np.array([lookup(name).vector_partner is not None for name in job.inputs])
         bounds = np.array([lookup(name).bounds for name in job.outputs], np.float32)
         self._low, self._high = np.ascontiguousarray(bounds[:, 0]), np.ascontiguousarray(bounds[:, 1])
+        self._bucket = np.full(len(job.outputs), job.bucket_step is not None)
         # of each written channel, the input channel whose mask it takes
         self._mask_channels = [job.inputs.index(name) if name in job.inputs else None for name in job.outputs]
 
@@ -117,7 +119,7 @@ class Stages:
             window.time_tile,
             tiles,
             offset=self._input.mean,
-            scale=1 / self._input.sd,
+            scale=self._inverse_sd,
             flip=self._flip,
             out=buffers["coarse"][:count],
             threads=self._threads,
@@ -145,6 +147,8 @@ class Stages:
             low=self._low,
             high=self._high,
             mask=self._masks(window),
+            mask_first_frame=window.first_frame,
+            bucket=self._bucket,
             registration=job.contract.registration,
             out=values,
             origin=(region.fine_frame, region.fine_row, job.horizontal.columns.start),

@@ -61,7 +61,7 @@ def stream(
     arrived: deque[_Arrived] = deque(maxlen=halo.before + 1 + halo.after)
     current = -1  # index within `arrived` of the next frame to be refined
     for valid_time, values in frames:
-        frame = runner.arrive(arrived[-1] if arrived else None, np.datetime64(valid_time, "ns"), values)
+        frame = runner.arrive(arrived[-1] if arrived else None, valid_time.astype("datetime64[ns]"), values)
         if len(arrived) == arrived.maxlen:
             current -= 1
         arrived.append(frame)

@@ -1,6 +1,7 @@
 """Zarr v3 output: blosc-lz4 with bitshuffle, a multiple of the time factor's frames in each chunk."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import zarr
@@ -17,7 +18,7 @@ class ZarrSink(FileSink):
     """One Zarr v3 store in a folder."""
 
     _group: zarr.Group | None = None
-    _arrays: dict[str, zarr.Array]
+    _arrays: dict[str, zarr.Array[Any]]
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         dims = tuple(description.sizes)[:3]
@@ -74,7 +75,7 @@ def _create(
     fill: float,
     shape: tuple[int, int, int],
     chunks: tuple[int, int, int],
-) -> zarr.Array:
+) -> zarr.Array[Any]:
     return group.create_array(
         variable.name,
         shape=shape,
@@ -87,5 +88,5 @@ def _create(
     )
 
 
-def _plain(attrs: dict[str, Attribute]) -> dict[str, str | int | float | list[int]]:
+def _plain(attrs: dict[str, Attribute]) -> dict[str, Any]:
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in attrs.items()}

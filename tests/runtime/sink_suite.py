@@ -41,6 +41,13 @@ def write_all(sink, values, flags):
             sink.write(frame, row, part, flags[frame : frame + BLOCK[0], row : row + BLOCK[1]])
 
 
+def fail_after_one_block(sink, values, flags):
+    with sink:
+        sink.open(description(), BLOCK)
+        sink.write(0, 0, values[:6, :, :4], flags[:6, :4])
+        raise RuntimeError("on the way")
+
+
 class SinkSuite:
     suffix = ""
 
@@ -78,10 +85,8 @@ class SinkSuite:
 
     def test_an_error_leaves_nothing(self, target):
         values, flags = fields()
-        with pytest.raises(RuntimeError, match="on the way"), open_sink(target) as sink:
-            sink.open(description(), BLOCK)
-            sink.write(0, 0, values[:6, :, :4], flags[:6, :4])
-            raise RuntimeError("on the way")
+        with pytest.raises(RuntimeError, match="on the way"):
+            fail_after_one_block(open_sink(target), values, flags)
         assert list(target.parent.iterdir()) == []
 
     def test_a_failed_run_leaves_an_older_output_as_it_was(self, target):
@@ -90,9 +95,8 @@ class SinkSuite:
             sink.open(description(), BLOCK)
             write_all(sink, values, flags)
             sink.commit()
-        with pytest.raises(RuntimeError), open_sink(target) as sink:
-            sink.open(description(), BLOCK)
-            raise RuntimeError
+        with pytest.raises(RuntimeError, match="on the way"):
+            fail_after_one_block(open_sink(target), values.copy(), flags)
         with xr.open_dataset(target) as ds:
             np.testing.assert_array_equal(ds["wspd"].values, values[:, 1])
 
