@@ -2,21 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench bench-compare sanitize clean setup
-
-setup: $(STAMP)
+.PHONY: demo test test-slow lint bench sanitize clean runtime setup
 
 # The constraints file pins every version, so that two machines build the same environment.
-$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+runtime: $(VENV)/.runtime
+$(VENV)/.runtime: pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*.h csrc/*.cpp)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip scikit-build-core pybind11 cmake ninja
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(PIP) pip scikit-build-core pybind11 cmake ninja
+	$(PIP) --no-build-isolation --editable .
 	touch $@
 
-demo: setup
+setup: $(VENV)/.setup
+$(VENV)/.setup: $(VENV)/.runtime
+	$(PIP) torch
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+demo: runtime
 	$(BIN)/gfs-sr demo -o .
 
 test: setup lint
