@@ -1,5 +1,6 @@
 """Readers: GRIB, NetCDF and Zarr files as one forecast."""
 
 from gfs_sr.data.sources.open import from_dataset, open_forecast
+from gfs_sr.data.sources.statics import open_statics
 
-__all__ = ["from_dataset", "open_forecast"]
+__all__ = ["from_dataset", "open_forecast", "open_statics"]

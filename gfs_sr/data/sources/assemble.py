@@ -10,7 +10,7 @@ from gfs_sr.data.forecast import Field, Forecast, ReadField, SourceLayout
 from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.sources.series import NO_BUCKET, Series, Source, describe
 from gfs_sr.data.time_axis import TimeArray, TimeAxis
-from gfs_sr.data.variables import TimeKind, lookup
+from gfs_sr.data.variables import VARIABLES, TimeKind, base_name, lookup
 from gfs_sr.errors import (
     AmbiguousField,
     GapInLeadTimes,
@@ -103,7 +103,10 @@ def _choose(
     unused = sorted({name for source in sources for name in source.unused})
     found = ", ".join([*offered, *refused, *(f"{name} (not in the table)" for name in unused[:20])]) or "nothing"
     if variables is None:
-        names = [name for name in offered if lookup(name).time_kind is not TimeKind.STATIC]
+        names = sorted(
+            (name for name in offered if lookup(name).time_kind is not TimeKind.STATIC),
+            key=lambda name: (list(VARIABLES).index(base_name(name)), -float(name.partition("@")[2] or 0)),
+        )
         fatal = [error for error in refused.values() if not names or not isinstance(error, AmbiguousField)]
         if fatal:
             raise fatal[0]
@@ -119,8 +122,9 @@ def _choose(
         lookup(name)
         if name in offered:
             continue
-        if name in refused:
-            raise refused[name]
+        for spelled in (name, base_name(name)):
+            if spelled in refused:
+                raise refused[spelled]
         recipe = RECIPES.get(name)
         if not derive or recipe is None or not all(part in offered for part in recipe.inputs):
             raise MissingVariable(

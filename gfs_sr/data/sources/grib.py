@@ -1,14 +1,13 @@
 """GRIB editions 1 and 2: headers once, values frame by frame; no index files are left behind."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from gfs_sr.data.forecast import Field, SourceLayout
-from gfs_sr.data.sources.grib_buckets import plan_buckets, subtract
+from gfs_sr.data.sources.buckets import plan_buckets, read_bucket
 from gfs_sr.data.sources.grib_field import GribField, read_headers, read_orientation, read_values
 from gfs_sr.data.sources.orientation import Orientation
 from gfs_sr.data.sources.series import Series, Source, describe
@@ -135,16 +134,15 @@ class _Reader:
         orientation = self.orientation(unique[0])
         if row.time_kind is TimeKind.STATIC:
             unique = unique[:1]
-        reads = [partial(self._read, row, field) for field in unique]
+        reads: list[Callable[[], Field]] = [partial(self._read, row, field) for field in unique]
         valid = [field.valid_time for field in unique]
         bucket = np.timedelta64(0, "ns")
         if row.time_kind is TimeKind.ACCUMULATED:
-            buckets, remarks = plan_buckets([_since_start(field) for field in unique], where)
+            buckets, remarks = plan_buckets({_span(field): index for index, field in enumerate(unique)}, where)
             notes += [f"{name}: {remark}" for remark in remarks]
-            reads = [
-                partial(subtract, one, partial(self._read, row), name, self._findings) for one in buckets
-            ]
-            valid = [one.later.valid_time for one in buckets]
+            whole = tuple(reads)
+            reads = [partial(read_bucket, one, lambda index: whole[index](), name, self._findings) for one in buckets]
+            valid = [valid[one.later] for one in buckets]
             bucket = buckets[0].length
         elif row.time_kind is TimeKind.AVERAGED:
             bucket = unique[0].end - unique[0].start
@@ -199,7 +197,6 @@ class _Reader:
         return orientation.apply(read_values(field, orientation) * factor + offset)
 
 
-def _since_start(field: GribField) -> GribField:
-    if field.start == field.end and field.end > np.timedelta64(0, "ns"):
-        return replace(field, start=np.timedelta64(0, "ns"))
-    return field
+def _span(field: GribField) -> tuple[np.timedelta64, np.timedelta64]:
+    """What an accumulation covers; a field without a range covers all since the start of the run."""
+    return (field.end - field.end if field.start == field.end else field.start), field.end

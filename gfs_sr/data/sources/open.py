@@ -8,7 +8,7 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.sources.assemble import assemble
 from gfs_sr.data.sources.series import Source
 from gfs_sr.data.sources.sniff import Format, sniff
-from gfs_sr.data.variables import base_name, canonical_names, lookup
+from gfs_sr.data.variables import canonical_names, lookup
 from gfs_sr.errors import MissingFile
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def from_dataset(dataset: "xr.Dataset", variables: Sequence[str] | None = None, 
     from gfs_sr.data.sources.dataset import read_dataset
 
     name = Path(str(dataset.encoding.get("source", "dataset"))).name
-    source = read_dataset(dataset, name)
-    return assemble([source], None if variables is None else canonical(variables), derive=derive, findings=[])
+    findings: list[str] = []
+    source = read_dataset(dataset, name, findings)
+    return assemble([source], None if variables is None else canonical(variables), derive=derive, findings=findings)
 
 
 def read_sources(files: Sequence[Path], findings: list[str]) -> list[Source]:
@@ -63,11 +64,11 @@ def read_sources(files: Sequence[Path], findings: list[str]) -> list[Source]:
         if formats[path] is Format.NETCDF:
             from gfs_sr.data.sources.netcdf import read_netcdf
 
-            sources.append(read_netcdf(path))
+            sources.append(read_netcdf(path, findings))
         elif formats[path] is Format.ZARR:
             from gfs_sr.data.sources.zarr import read_zarr
 
-            sources.append(read_zarr(path))
+            sources.append(read_zarr(path, findings))
     return sources
 
 
@@ -80,6 +81,6 @@ def canonical(names: Sequence[str]) -> list[str]:
     spelled = []
     for name in names:
         base, at, level = name.partition("@")
-        spelled.append(canonical_names().get(base_name(name), base) + at + level)
+        spelled.append(canonical_names().get(base, base) + at + level)
         lookup(spelled[-1])
     return spelled
