@@ -105,7 +105,8 @@ def resample_axis(
 def _take(source: FloatArray, index: npt.NDArray[np.int64], periodic: bool, closure: Closure) -> FloatArray:
     length = source.shape[0]
     if periodic:
-        return source[index % length]
+        wrapped: FloatArray = source[index % length]
+        return wrapped
     inside = np.clip(index, 0, length - 1)
     taken: FloatArray = source[inside]
     if closure is Closure.RAMP and length > 1:

@@ -1,0 +1,233 @@
+"""Coarse from fine: the two protocols, time first, then space."""
+
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfs_sr.data.forecast import Field, Forecast, ReadField, check_values
+from gfs_sr.data.grid import FloatArray, Grid, Registration
+from gfs_sr.data.time_axis import TimeAxis
+from gfs_sr.data.variables import TimeKind, lookup
+from gfs_sr.errors import ShapeMismatch
+
+SIGMA = 3.0  # fine cells; the published evaluation's value
+TRUNCATE = 4.0  # standard deviations
+LEAST_WEIGHT = 1e-8  # of valid cells under the Gaussian: below it the result is missing
+
+
+class TimeReduction(StrEnum):
+    """Which fine frames make a coarse one."""
+
+    EVERY = "every"  # frames 0, r, 2r, ...
+    MEAN_FORWARD = "mean_forward"  # means of r frames, each dated at the first of them
+    MEAN_TRAILING = "mean_trailing"  # means of the frames (r·(k-1), r·k], each dated at the last of them
+
+
+@dataclass(frozen=True)
+class Coarsening:
+    """How coarse fields are made."""
+
+    registration: Registration = Registration.NODE  # NODE blurs and decimates, CELL takes block means
+    scale_factor: int = 6
+    time_factor: int = 6
+    sigma: float = SIGMA  # of the Gaussian, fine cells; NODE only
+    time: TimeReduction = TimeReduction.EVERY
+    crop: bool = False  # CELL: drop rows and columns beyond the last full block instead of refusing
+
+
+def gaussian_weights(sigma: float) -> FloatArray:
+    """(2·radius + 1,) weights that sum to 1, truncated at four sigma."""
+    radius = int(TRUNCATE * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2) if sigma > 0 else np.ones(1)
+    normalized: FloatArray = weights / weights.sum()
+    return normalized
+
+
+def gauss_decimate(fine: npt.NDArray[Any], sigma: float, scale_factor: int, periodic: bool = False) -> FloatArray:
+    """Blur, then keep every s-th point.
+
+    Args:
+        fine: (..., H, W); NaN cells carry no weight.
+        sigma: of the Gaussian, fine cells; 0 only decimates.
+        scale_factor: s.
+        periodic: longitudes go once around the globe; all other edges are replicated.
+
+    Returns:
+        (..., ceil(H/s), ceil(W/s)), NaN where no valid cell lies under the Gaussian.
+    """
+    values = np.asarray(fine, np.float64)
+    valid = np.isfinite(values)
+    if valid.all():
+        return _decimated(values, sigma, scale_factor, periodic)
+    weight = _decimated(valid.astype(np.float64), sigma, scale_factor, periodic)
+    total = _decimated(np.where(valid, values, 0.0), sigma, scale_factor, periodic)
+    return np.where(weight < LEAST_WEIGHT, np.nan, total / np.maximum(weight, LEAST_WEIGHT))
+
+
+def _decimated(values: FloatArray, sigma: float, scale_factor: int, periodic: bool) -> FloatArray:
+    weights = gaussian_weights(sigma)
+    radius = weights.size // 2
+    for axis, wraps in ((-2, False), (-1, periodic)):
+        source = np.moveaxis(values, axis, 0)
+        centers = np.arange(0, source.shape[0], scale_factor)
+        blurred = np.zeros((centers.size, *source.shape[1:]))
+        for offset, weight in zip(range(-radius, radius + 1), weights, strict=True):
+            index = centers + offset
+            index = index % source.shape[0] if wraps else np.clip(index, 0, source.shape[0] - 1)
+            blurred += weight * source[index]
+        values = np.moveaxis(blurred, 0, axis)
+    return values
+
+
+def block_mean(
+    fine: npt.NDArray[Any], scale_factor: int, weights: npt.NDArray[Any] | None = None, crop: bool = False
+) -> FloatArray:
+    """Area-weighted means over s by s cells.
+
+    Args:
+        fine: (..., H, W); NaN cells carry no weight.
+        scale_factor: s.
+        weights: (H,) area of a cell in each row; equal where None.
+        crop: drop the rows and columns beyond the last full block.
+
+    Returns:
+        (..., floor(H/s), floor(W/s)), NaN where a block has no valid cell.
+
+    Raises:
+        ShapeMismatch: H or W is no multiple of s, and `crop` is not given.
+    """
+    s = scale_factor
+    height, width = fine.shape[-2:]
+    if (height % s or width % s) and not crop:
+        raise ShapeMismatch(
+            f"{height} by {width} cells are no multiple of {s}",
+            "coarsening by block means",
+            f"pass --crop to drop the last {height % s} rows and {width % s} columns",
+        )
+    rows, cols = height // s, width // s
+    values = np.asarray(fine, np.float64)[..., : rows * s, : cols * s]
+    area = np.ones(rows * s) if weights is None else np.asarray(weights, np.float64)[: rows * s]
+    valid = np.isfinite(values)
+    blocks = (*values.shape[:-2], rows, s, cols, s)
+    total = (np.where(valid, values, 0.0) * area[:, None]).reshape(blocks).sum(axis=(-3, -1))
+    weight = (valid * area[:, None]).reshape(blocks).sum(axis=(-3, -1))
+    return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+
+
+def decimate_time(fine: npt.NDArray[Any], time_factor: int, mode: TimeReduction = TimeReduction.EVERY) -> FloatArray:
+    """(T, ...) -> (floor((T - 1)/r) + 1, ...) for `every`, (floor(T/r), ...) for the means; surplus frames warn."""
+    members = members_in_time(fine.shape[0], time_factor, mode)
+    return np.stack([np.asarray(fine[list(frames)], np.float64).mean(axis=0) for frames in members])
+
+
+def members_in_time(frames: int, time_factor: int, mode: TimeReduction) -> list[range]:
+    """The fine frames that make each coarse frame; surplus frames are dropped with a warning."""
+    r = time_factor
+    if mode is TimeReduction.EVERY:
+        return [range(k, k + 1) for k in range(0, frames, r)]
+    count = frames // r
+    if count == 0:
+        raise ShapeMismatch(
+            f"{frames} frames are fewer than {r}", "coarsening in time", "give more frames or a smaller r"
+        )
+    if frames % r:
+        warnings.warn(f"{frames % r} of {frames} frames do not fill a mean of {r} and are dropped", stacklevel=2)
+    return [range(k * r, (k + 1) * r) for k in range(count)]
+
+
+def coarsen_grid(grid: Grid, scale_factor: int, registration: Registration) -> Grid:
+    """Every s-th point for NODE, the mean coordinate of each full block for CELL."""
+    if registration is Registration.NODE:
+        return Grid(grid.lat[::scale_factor], grid.lon[::scale_factor])
+    lat, lon = (
+        axis[: axis.size // scale_factor * scale_factor].reshape(-1, scale_factor).mean(axis=1)
+        for axis in (grid.lat, grid.lon)
+    )
+    return Grid(lat, lon)
+
+
+def coarsen_times(times: TimeAxis, members: list[range], mode: TimeReduction) -> TimeAxis:
+    """Dates of the coarse frames."""
+    last = mode is TimeReduction.MEAN_TRAILING
+    dates = [frames[-1] if last else frames[0] for frames in members]
+    return TimeAxis(times.reference_time, times.valid_times[dates])
+
+
+def coarsen(fine: Forecast, how: Coarsening) -> Forecast:
+    """The coarse forecast, made frame by frame when it is read.
+
+    Under `mean_trailing` a frame at the reference time belongs to no interval and is left out.
+
+    Raises:
+        ShapeMismatch: CELL, and the grid is no multiple of s without `crop`.
+    """
+    notes: list[str] = []
+    if how.time is TimeReduction.MEAN_TRAILING and len(fine.times) > 1 and fine.times.lead_hours[0] == 0:
+        fine = fine.isel_time(slice(1, None))
+        notes.append("the frame at the reference time ends no interval and was left out of trailing means")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        members = members_in_time(len(fine.times), how.time_factor, how.time)
+    notes += [str(warning.message) for warning in caught]
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    grid = coarsen_grid(fine.grid, how.scale_factor, how.registration)
+    if how.registration is Registration.CELL:
+        block_mean(
+            np.zeros(fine.grid.shape, np.float32), how.scale_factor, None, how.crop
+        )  # refuses here, before reading
+    reader = _CoarseReader(fine, how, members)
+    return Forecast(
+        variables=fine.variables,
+        grid=grid,
+        times=coarsen_times(fine.times, members, how.time),
+        readers=tuple(reader.of(channel) for channel in range(len(fine.variables))),
+        layout=fine.layout,
+        registration=how.registration,
+        source=f"{fine.source}, coarsened",
+        notes=(*fine.notes, *notes),
+        findings=fine.findings,
+        buckets={name: interval * how.time_factor for name, interval in fine.buckets.items()},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _CoarseReader:
+    fine: Forecast
+    how: Coarsening
+    members: list[range]
+
+    def of(self, channel: int) -> ReadField:
+        """Read frame k of one variable, coarsened."""
+        return lambda index: self._read(channel, index)
+
+    def _read(self, channel: int, index: int) -> Field:
+        name = self.fine.variables[channel]
+        kind = lookup(name).time_kind
+        frames = self.members[index]
+        if self.how.time is TimeReduction.EVERY and kind in (TimeKind.ACCUMULATED, TimeKind.AVERAGED):
+            # the interval that ends at this frame; the first one has only the frame itself
+            frames = range(max(0, frames[0] - self.how.time_factor + 1), frames[0] + 1)
+        total = np.zeros(self.fine.grid.shape)
+        for frame in frames:
+            total += self._checked(name, channel, frame)
+        mean = total / len(frames)
+        if kind is TimeKind.ACCUMULATED:
+            mean *= self.how.time_factor
+        return self._in_space(mean).astype(np.float32)
+
+    def _checked(self, name: str, channel: int, frame: int) -> Field:
+        values = self.fine.readers[channel](frame)
+        check_values(values, name, f"{self.fine.source}, {self.fine.describe_time(frame)}")
+        return values
+
+    def _in_space(self, values: FloatArray) -> FloatArray:
+        how, grid = self.how, self.fine.grid
+        if how.registration is Registration.NODE:
+            return gauss_decimate(values, how.sigma, how.scale_factor, grid.is_periodic)
+        return block_mean(values, how.scale_factor, grid.weights(), how.crop)
