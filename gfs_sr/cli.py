@@ -1,9 +1,11 @@
 """The command line: parse, call one function, print."""
 
 import json
+import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+LONGEST_WARNING = 300  # characters on a terminal; a GFS file may hold five hundred fields nobody asked for
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout at the end, errors too.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
@@ -95,9 +99,12 @@ def inspect(
     """Say what an artifact, a checkpoint or a data file is, and whether it will run here."""
 
     def body() -> None:
-        from gfs_sr.runtime.inspect import inspect_target
+        if target.suffix == ".ckpt":
+            report = _describe_checkpoint(target)
+        else:
+            from gfs_sr.runtime.inspect import inspect_target
 
-        report = inspect_target(target)
+            report = inspect_target(target)
         if json_output:
             _print_json(report)
         else:
@@ -133,9 +140,9 @@ def models(json_output: Json = False, debug: Debug = False) -> None:
     """List the families and the bundled models: parameters, FLOPs per fine cell, receptive field."""
 
     def body() -> None:
-        from gfs_sr.runtime.catalog import list_models
+        from gfs_sr.runtime.catalog import bundled_models
 
-        rows = list_models()
+        rows = [*bundled_models(), *_recipes()]
         if json_output:
             _print_json(rows)
         else:
@@ -163,19 +170,33 @@ def coarsen(
     """Make the coarse forecast that a fine one would have been, by a stated protocol."""
 
     def body() -> None:
-        from gfs_sr.runtime.coarsening import coarsen_files
+        from gfs_sr.data import coarse_file
+        from gfs_sr.data.coarsen import Coarsening, TimeReduction
+        from gfs_sr.data.coarsen import coarsen as coarsened
+        from gfs_sr.data.grid import Registration
+        from gfs_sr.data.sources import open_forecast
+        from gfs_sr.runtime.sink import check_target
 
-        report = coarsen_files(
-            fine,
-            output,
-            registration=registration,
-            sigma=sigma,
+        check_target(output)
+        how = Coarsening(
+            registration=_member(Registration, registration, "--registration"),
             scale_factor=scale_factor,
             time_factor=time_factor,
-            time=time,
+            sigma=sigma,
+            time=_member(TimeReduction, time, "--time"),
             crop=crop,
-            variables=_names(variables),
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # they are among the forecast's own warnings, shown below
+            coarse = coarsened(open_forecast(fine, _names(variables)), how)
+        coarse_file.write(coarse, how, output)
+        report = {
+            "output": str(output),
+            "registration": str(how.registration),
+            "variables": list(coarse.variables),
+            "shape": list(coarse.shape),
+            "warnings": list(coarse.warnings),
+        }
         if json_output:
             _print_json(report)
         else:
@@ -264,7 +285,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
     except SystemExit:
@@ -291,6 +313,9 @@ def _run(body: Callable[[], None], *, json_output: bool, debug: bool) -> None:
         _fail(Interrupted("stopped by the user", "gfs-sr", "run the command again"), as_json=json_output)
     except (typer.Exit, SystemExit):
         raise
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         _fail_unexpected(error, as_json=json_output, debug=debug)
 
@@ -329,6 +354,53 @@ def _as_usage_error(error: Exception) -> UsageError | None:
     context = getattr(error, "ctx", None)
     command = "gfs-sr" if context is None else context.command_path
     return UsageError(describe() or "no command was given", command, f"see `{command} --help`")
+
+
+def _recipes() -> list[dict[str, Any]]:
+    """What can be built and trained; needs torch, so it is empty in the plain install."""
+    try:
+        from gfs_sr.models import families
+    except ImportError:
+        return []
+    from gfs_sr.runtime.upscaler import sides
+
+    return [
+        {
+            "name": facts.name,
+            "family": facts.family,
+            "path": None,
+            "default": facts.default,
+            "stochastic": facts.stochastic,
+            "parameters": facts.parameters,
+            "flops_per_fine_cell": facts.flops_per_fine_cell,
+            "receptive_field": sides(facts.receptive_field),
+        }
+        for facts in families()
+    ]
+
+
+def _describe_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        from gfs_sr.models.checkpoint import load_checkpoint
+    except ImportError as error:
+        raise BackendNotInstalled(
+            "a checkpoint needs torch to be read", str(path), "pip install 'gfs-sr[train]'"
+        ) from error
+    checkpoint = load_checkpoint(path)
+    contract = checkpoint.contract
+    return {
+        "kind": "checkpoint",
+        "name": contract.name,
+        "family": contract.family,
+        "variables": list(contract.inputs),
+        "factors": {"space": contract.scale_factor, "time": contract.time_factor},
+        "registration": str(contract.registration),
+        "parameters": sum(tensor.numel() for tensor in checkpoint.state_dict.values()),
+        "sample": list(checkpoint.sample.values.shape),
+        "skill": [line.model_dump() for line in checkpoint.skill],
+        "provenance": checkpoint.provenance,
+        "runs_here": f"after python -m export.onnx --ckpt {path}",
+    }
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -408,7 +480,8 @@ def _print_summary(summary: Any) -> None:
     print(f"  speed   {summary.cells_per_second / 1e6:.2f} M fine cells/s, {summary.seconds:.1f} s (busy: {busy} s)")
     print(f"  memory  {summary.peak_rss_bytes / 2**20:.0f} MiB at most")
     for warning in summary.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        shown = warning if len(warning) <= LONGEST_WARNING else f"{warning[:LONGEST_WARNING]} … (--json shows all)"
+        print(f"warning: {shown}", file=sys.stderr)
 
 
 def _print_tree(value: Any, indent: int = 0) -> None:
@@ -426,18 +499,15 @@ def _print_tree(value: Any, indent: int = 0) -> None:
 
 
 def _print_models(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "family", "parameters", "FLOP per fine cell", "reach (time, lat, lon)", "path")
+    print(f"{'name':26}{'family':16}{'parameters':>11}{'FLOP/fine cell':>16}  reach (time; lat; lon)")
     for row in rows:
         reach = row["receptive_field"]
-        shown = reach if isinstance(reach, str) else ", ".join(f"{a}+{b}" for a, b in reach.values())
-        name = f"{row['name']} (default)" if row["default"] else row["name"]
-        flops = "" if row["flops_per_fine_cell"] is None else f"{row['flops_per_fine_cell']:,.0f}"
-        parameters = "" if row["parameters"] is None else f"{row['parameters']:,}"
-        table.add_row(name, row["family"], parameters, flops, shown, row["path"] or "")
-    Console().print(table)
+        shown = reach if isinstance(reach, str) else "; ".join(f"{before}+{after}" for before, after in reach.values())
+        notes = ["default"] * row["default"] + (["recipe"] if row["path"] is None else ["bundled"])
+        print(
+            f"{row['name']:26}{row['family']:16}{row['parameters']:>11,}{row['flops_per_fine_cell']:>16,.0f}  "
+            f"{shown} ({', '.join(notes)})"
+        )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.errors import UsageError
+from gfs_sr.errors import OutputExists, UsageError
 from gfs_sr.runtime.cf import Description
 
 FloatField = npt.NDArray[np.float32]
@@ -118,8 +117,7 @@ class FileSink(Sink):
         super().__init__(digits)
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"no folder {path.absolute().parent}", f"output {path}", "make the folder first")
+        check_target(path)
 
     def open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         """Make `OUT.partial` ready; what a killed run left there is removed first."""
@@ -152,6 +150,24 @@ class FileSink(Sink):
             _remove(self.partial)
 
 
+def check_target(path: Path) -> None:
+    """Refuse an output path before any work.
+
+    Raises:
+        UsageError: its folder is absent, or its name ends neither in .nc nor in .zarr, or a folder is in the way.
+    """
+    if path.suffix not in {".nc", ".nc4", ".zarr"}:
+        raise UsageError(
+            f"output {path.name!r} ends neither in .nc nor in .zarr", f"output {path}", "name it OUT.nc or OUT.zarr"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"no folder {path.absolute().parent}", f"output {path}", "make the folder first")
+    if path.is_dir() and path.suffix != ".zarr":
+        raise OutputExists(f"{path} is a folder", f"output {path}", "choose another name")
+    if path.is_dir() and any(path.iterdir()) and not (path / "zarr.json").exists() and not (path / ".zgroup").exists():
+        raise OutputExists(f"{path} is a folder that holds no Zarr store", f"output {path}", "choose another name")
+
+
 def open_sink(path: Path, digits: int | None = None) -> FileSink:
     """The sink for a path, by its suffix.
 
@@ -159,20 +175,14 @@ def open_sink(path: Path, digits: int | None = None) -> FileSink:
         UsageError: no sink for the suffix.
     """
     # imported here: a run that writes Zarr needs no HDF5, and the other way round
-    makers: dict[str, Callable[[Path, int | None], FileSink]] = {}
-    if path.suffix in {".nc", ".nc4"}:
-        from gfs_sr.runtime.netcdf_sink import NetCDFSink
-
-        makers = {path.suffix: NetCDFSink}
-    elif path.suffix == ".zarr":
+    check_target(path)
+    if path.suffix == ".zarr":
         from gfs_sr.runtime.zarr_sink import ZarrSink
 
-        makers = {path.suffix: ZarrSink}
-    if not makers:
-        raise UsageError(
-            f"output {path.name!r} ends neither in .nc nor in .zarr", "output path", "name it OUT.nc or OUT.zarr"
-        )
-    return makers[path.suffix](path, digits)
+        return ZarrSink(path, digits)
+    from gfs_sr.runtime.netcdf_sink import NetCDFSink
+
+    return NetCDFSink(path, digits)
 
 
 def chunk_shape(description: Description, block_shape: tuple[int, int, int], budget_cells: int) -> tuple[int, int, int]:

@@ -1,0 +1,1 @@
+"""The demo: bundled real samples through a bundled model, scored and drawn."""

@@ -1,0 +1,139 @@
+"""`gfs-sr demo`: an ARPEGE day with its truth and a GFS analysis, upscaled, scored and drawn."""
+
+import time
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfs_sr.data.coarsen import Coarsening, coarsen
+from gfs_sr.data.forecast import Forecast
+from gfs_sr.data.sharpening import THEORY
+from gfs_sr.data.sources import open_forecast
+from gfs_sr.data.variables import lookup
+from gfs_sr.demo.picture import Comparison, draw
+from gfs_sr.demo.scores import Row, interpolations, score
+from gfs_sr.runtime.pipeline import Progress
+from gfs_sr.runtime.request import Request
+from gfs_sr.runtime.sink import open_sink
+from gfs_sr.runtime.summary import RunSummary
+from gfs_sr.runtime.upscaler import FineForecast, Upscaler
+
+ARPEGE = ("arpege_2m", "arpege_10m", "arpege_P_sea_level")
+GFS = "gfs_0p25_poland_all_20200829_06z_f000.grib2"
+SHOWN = (("t2m", 15), ("wspd", 9), ("r2", 21))  # variable, fine frame between two coarse ones
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo made and found."""
+
+    rows: tuple[Row, ...]
+    runs: tuple[RunSummary, ...]
+    picture: str
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """The summary table."""
+        arpege, gfs = self.runs
+        lines = [
+            f"ARPEGE 0.1°, 2018-05-01: {arpege.frames} hourly frames from 6-hourly ones, ×6 in space and time "
+            f"→ {arpege.output}",
+            f"{'variable':9} {'RMSE':>12}  {'skill vs best interpolation':34} {'vs best sharpened interpolation':34}",
+        ]
+        lines += [
+            f"{row.variable:9} {row.rmse:9.4g} {row.units:5}{row.skill_plain:+8.1%} ({row.best_plain})".ljust(60)
+            + f"{row.skill_sharpened:+8.1%} ({row.best_sharpened})"
+            for row in self.rows
+        ]
+        lines.append(
+            f"{'mean':26}{np.mean([row.skill_plain for row in self.rows]):+8.1%}".ljust(60)
+            + f"{np.mean([row.skill_sharpened for row in self.rows]):+8.1%}"
+        )
+        lines += [
+            f"GFS 0.25° over Poland, 2020-08-29 06 UTC: {gfs.frames} frame of {', '.join(gfs.variables)} "
+            f"(no truth, so no skill) → {gfs.output}",
+            f"model {arpege.model} ({arpege.model_sha256[:12]}) on {arpege.backend}; maps → {self.picture}; "
+            f"{self.seconds:.1f} s",
+        ]
+        return "\n".join(lines)
+
+
+def run_demo(output: Path, model: str, backend: str, progress: Progress | None = None) -> DemoReport:
+    """Write fine.nc, gfs_fine.nc and comparison.png into `output`."""
+    start = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    sample = Path(str(files("gfs_sr.demo") / "sample"))
+    picture = output / "comparison.png"
+    with Upscaler.open(model, backend=backend) as upscaler:
+        contract = upscaler.contract
+        day = open_forecast([sample / f"{name}_NW_20180501000000.grib" for name in ARPEGE])
+        truth = day.select([name for name in contract.outputs if name in day.variables])
+        coarse = coarsen(
+            truth,
+            Coarsening(contract.registration, contract.scale_factor, contract.time_factor, crop=True),
+        )
+        run = upscaler.run(coarse, open_sink(output / "fine.nc"), progress=progress)
+        fine = upscaler.upscale_forecast(coarse)
+        values, coarse_values = _cut(truth, fine), coarse.load()
+        units = {name: lookup(name).units for name in fine.variables}
+        factors = (contract.scale_factor, contract.time_factor, contract.registration)
+        rows = score(fine, values, coarse_values, units, *factors)
+        draw(
+            [
+                _comparison(name, frame, fine, values, coarse, coarse_values, rows, factors)
+                for name, frame in SHOWN
+                if name in fine.variables and frame < len(fine.times)
+            ],
+            picture,
+            f"ARPEGE 0.1° coarsened ×{factors[0]} in space and ×{factors[1]} in time, and upscaled by {contract.name}",
+        )
+        gfs = open_forecast([sample / GFS])
+        gfs_run = upscaler.run(gfs, open_sink(output / "gfs_fine.nc"), Request(registration=contract.registration))
+    return DemoReport(tuple(rows), (run, gfs_run), str(picture), time.perf_counter() - start)
+
+
+def _cut(truth: Forecast, fine: FineForecast) -> Any:
+    """Truth (T, C, H, W) on the fine output's own grid, by index."""
+    rows, columns = fine.grid.shape
+    frames = len(fine.times)
+    return truth.select(fine.variables).isel_time(slice(0, frames)).load()[:, :, :rows, :columns]
+
+
+def _comparison(
+    name: str,
+    frame: int,
+    fine: FineForecast,
+    truth: Any,
+    coarse: Forecast,
+    coarse_values: Any,
+    rows: list[Row],
+    factors: tuple[int, int, Any],
+) -> Comparison:
+    channel = fine.variables.index(name)
+    row = rows[channel]
+    s, r, registration = factors
+    sharpened = row.skill_sharpened < row.skill_plain
+    best = row.best_sharpened if sharpened else row.best_plain
+    a = THEORY[registration] if sharpened else 0.0
+    baseline = interpolations(coarse_values[:, channel], truth[:, channel].shape, s, r, registration, a)[best]
+    hour = fine.times.lead_hours[frame]
+    return Comparison(
+        title=f"{name}, lead time {hour:g} h",
+        units=row.units,
+        grid=fine.grid,
+        coarse_grid=coarse.grid,
+        coarse=coarse_values[frame // r, channel],
+        coarse_label=f"lead time {coarse.times.lead_hours[frame // r]:g} h",
+        truth=truth[frame, channel],
+        model=fine.values[frame, channel],
+        model_label="this model",
+        baseline=baseline[frame],
+        baseline_label=f"{'sharpened ' if sharpened else ''}{best}",
+    )
