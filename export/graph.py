@@ -18,6 +18,7 @@ from gfs_sr.errors import UsageError
 from gfs_sr.runtime.backends.base import halo_of, input_shapes
 
 OPSET = 20  # the exporter's own default; TensorRT 10 and OpenVINO know all of it
+BF16_OPSET = 22  # the first whose convolution takes bf16
 OPSETS = range(18, 25)  # what the exporter writes and the checker passes
 
 
@@ -25,11 +26,13 @@ def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = O
     """Trace `model`, check the graph, write it to `path`.
 
     Inputs are named as in `Contract.graph_inputs`, the output `fine`. B, T, H, W may have any size at run time, C too
-    where the contract takes any subset of the variables.
+    where the contract takes any subset of the variables. bf16 raises `opset` to `BF16_OPSET`.
 
     Raises:
         UsageError: an operator set that cannot be written.
     """
+    if contract.precision == "bf16":
+        opset = max(opset, BF16_OPSET)
     if opset not in OPSETS:
         raise UsageError(
             f"opset {opset} cannot be written", "--opset", f"choose one of {OPSETS.start} to {OPSETS.stop - 1}"

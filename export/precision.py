@@ -1,5 +1,6 @@
 """Half precision where it is harmless: in the residual branch, never on the interpolation."""
 
+from copy import deepcopy
 from typing import Any, Final
 
 import torch
@@ -30,19 +31,20 @@ class Lowered(nn.Module):
 
 
 def lower_residual(model: nn.Module, precision: Precision) -> nn.Module:
-    """`model` with its residual branch in `precision`; what it takes, gives and interpolates stays fp32.
+    """A copy of `model` with its residual branch in `precision`; what it takes, gives and interpolates stays fp32.
 
     Raises:
         UsageError: the model has no residual branch to lower.
     """
     if precision == "fp32":
         return model
-    branch = getattr(model, BRANCH, None)
+    lowered = deepcopy(model)  # the original is what the copy is compared with
+    branch = getattr(lowered, BRANCH, None)
     if not isinstance(branch, nn.Module):
         raise UsageError(
             f"this model has no residual branch that could compute in {precision}",
             "--precision",
             "use --precision fp32",
         )
-    setattr(model, BRANCH, Lowered(branch, DTYPES[precision]))
-    return model
+    setattr(lowered, BRANCH, Lowered(branch, DTYPES[precision]))
+    return lowered

@@ -35,10 +35,10 @@ class Backend(ABC):
 
     def __init__(self, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None) -> None:
         """Args as in `open_backend`."""
-        built = artifact.contract.precision
+        built = self._computes(artifact)
         if precision is not None and precision != built:
             raise UsageError(
-                f"precision {precision} was asked for, but the artifact's residual branch computes in {built}",
+                f"precision {precision} was asked for, but {self.name} would compute the residual branch in {built}",
                 str(artifact.path),
                 f"use --precision {built}, or export the checkpoint with --precision {precision}",
             )
@@ -53,6 +53,11 @@ class Backend(ABC):
     def contract(self) -> Contract:
         """What the model promises."""
         return self.artifact.contract
+
+    @classmethod
+    def _computes(cls, artifact: Artifact) -> Precision:
+        """What the residual branch is computed in: engines that run the graph take it as it was exported."""
+        return artifact.contract.precision
 
     @property
     @abstractmethod

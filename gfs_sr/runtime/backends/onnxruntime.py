@@ -42,6 +42,12 @@ class OnnxRuntimeBackend(Backend):
             raise BackendNotInstalled(
                 "ONNX Runtime is not installed", "--backend onnxruntime", "pip install onnxruntime"
             ) from error
+        if self.precision == "bf16" and self._asked == CPU:
+            raise BackendNotInstalled(
+                "ONNX Runtime computes no bf16 convolution on the CPU",
+                str(self.artifact.path),
+                "use --backend openvino or torch, or export the checkpoint with --precision fp32",
+            )
         _register_arena()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads or 0

@@ -22,6 +22,10 @@ class TorchBackend(Backend):
         super().__init__(artifact, precision=precision, threads=threads)
         self._model: nn.Module | None = None
 
+    @classmethod
+    def _computes(cls, artifact: Artifact) -> Precision:
+        return "fp32"  # the weights are stored so, whatever the graph was exported in
+
     @property
     def provider(self) -> str:
         """The device that computes."""

@@ -1,0 +1,75 @@
+"""`factorized` through the exporter: dynamic shapes, and the folded graph of the seed's settings."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from checkpoints import make_checkpoint
+
+from export.graph import write_graph
+from export.operators import tensorrt_objections
+from gfs_sr import models
+from gfs_sr.contract import Contract
+from gfs_sr.models.folding import fold
+from gfs_sr.models.model import Model
+from gfs_sr.runtime.backends.base import input_shapes, output_shape
+
+SMALL = {
+    "family": "factorized", "variables": ["t2m", "sp"], "width": 8, "blocks": 2, "scale_factor": 3, "time_factor": 2
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Contract, Path]:
+    checkpoint = make_checkpoint(SMALL, spread=0.1)
+    path = tmp_path_factory.mktemp("graphs") / "model.onnx"
+    write_graph(fold(checkpoint.model()), checkpoint.contract, path)
+    return checkpoint.model(), checkpoint.contract, path
+
+
+@pytest.mark.parametrize("core", [(1, 1, 2, 1, 1), (2, 3, 2, 5, 4), (1, 8, 2, 3, 11), (3, 2, 2, 7, 7)], ids=str)
+def test_s000_24_onnx_runtime_agrees_with_torch_for_any_b_t_h_w(
+    exported: tuple[Model, Contract, Path], core: tuple[int, ...]
+) -> None:
+    model, contract, path = exported
+    coarse = torch.randn(input_shapes(contract, core)["coarse"], generator=torch.Generator().manual_seed(sum(core)))
+    (fine,) = onnxruntime.InferenceSession(path).run(["fine"], {"coarse": coarse.numpy()})
+    with torch.inference_mode():
+        truth = model(coarse).numpy()
+    assert fine.shape == output_shape(contract, core)
+    assert np.abs(truth - model.base.within(coarse, model.margin).numpy()).max() > 0.05  # the residual took part
+    np.testing.assert_allclose(fine, truth, rtol=0, atol=1e-4)
+
+
+def test_a_ramp_is_exact_through_the_exported_graph_with_zero_residual(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(SMALL)
+    write_graph(fold(checkpoint.model()), checkpoint.contract, tmp_path / "model.onnx")
+    halo = checkpoint.contract.halo
+    frames, rows, columns, s, r = 2, 3, 4, 3, 2
+    t = np.arange(-halo.before, frames + halo.after)[:, None, None, None]
+    y = np.arange(-halo.north, rows + halo.south)[:, None]
+    x = np.arange(-halo.west, columns + halo.east)
+    slope = np.array([1.0, -0.5])[:, None, None]
+    coarse = (slope * (0.1 * x - 0.2 * y + 0.3 * t)).astype(np.float32)[None]
+    (fine,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["fine"], {"coarse": coarse})
+    fine_t = (np.arange(r * frames) / r)[:, None, None, None]
+    fine_y, fine_x = (np.arange(s * rows) / s)[:, None], np.arange(s * columns) / s
+    np.testing.assert_allclose(fine[0], slope * (0.1 * fine_x - 0.2 * fine_y + 0.3 * fine_t), rtol=0, atol=5e-6)
+
+
+def test_the_graph_at_the_seed_s_settings_is_folded_and_fit_for_tensorrt(tmp_path: Path) -> None:
+    model = models.build({"family": "factorized"})
+    assert model.parameters_count == 2_863_050
+    graph = write_graph(fold(model.eval()), model.make_contract(name="seed"), tmp_path / "model.onnx")
+    operators = [node.op_type for node in graph.graph.node]
+    assert operators.count("DepthToSpace") == 1  # residual and base are added before one pixel shuffle
+    assert "ConvTranspose" not in operators  # folded with the 1×1 convolution behind it
+    assert "Resize" not in operators  # the cubic interpolation is a convolution
+    shapes = sorted(tuple(each.dims) for each in graph.graph.initializer if len(each.dims) == 4)
+    assert (5 * 36, 64, 5, 5) in shapes  # the 3×3, shuffle, 3×3 tail as one convolution
+    # 50,693 temporal less its folded tail, head and 40 convolutions, the folded tail; the plain graph has 11.5 MB
+    assert (tmp_path / "model.onnx").stat().st_size < 7.6e6
+    assert tensorrt_objections(onnx.load(tmp_path / "model.onnx")) == ()
