@@ -10,6 +10,7 @@ from gfs_sr.contract import Halo
 from gfs_sr.data.grid import Registration
 from gfs_sr.errors import UsageError
 from gfs_sr.models.baseline import InterpolationModel
+from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.model import Model, ModelConfig
 
 
@@ -46,11 +47,14 @@ class VariantFacts:
 
 FAMILIES: dict[str, Family] = {
     "interpolation": Family(InterpolationModel, ModelConfig),
+    "factorized": Family(Factorized, FactorizedConfig),
 }
 
 VARIANTS = (
     Variant("interpolation", "interpolation"),
     Variant("interpolation-sharpened", "interpolation", {"sharpening": 0.125}),
+    Variant("factorized", "factorized"),
+    Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
 )
 
 

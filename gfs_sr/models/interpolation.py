@@ -16,7 +16,7 @@ Kernel = Callable[[float], float]  # signed distance in coarse units -> weight
 
 
 def _nearest(x: float) -> float:
-    return 1.0 if -0.5 < x <= 0.5 else 0.0
+    return 1.0 if -0.5 <= x < 0.5 else 0.0  # halfway, the southern or eastern one
 
 
 def _hold(x: float) -> float:
@@ -75,7 +75,11 @@ class SpaceInterpolation(nn.Module):
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Interpolate; the halo is used up."""
-        return F.pixel_shuffle(F.conv2d(coarse, self.weight), self.scale_factor)
+        return F.pixel_shuffle(self.sub_pixels(coarse), self.scale_factor)
+
+    def sub_pixels(self, coarse: Tensor) -> Tensor:
+        """(N, 1, H + halo, W + halo) -> (N, s², H, W): before the shuffle, where a residual may be added."""
+        return F.conv2d(coarse, self.weight)
 
     @property
     def flops_per_coarse_cell(self) -> float:
@@ -161,16 +165,15 @@ class Interpolation(nn.Module):
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Interpolate; the halo is used up."""
-        B, _, C = coarse.shape[:3]
-        if self.sharpen is not None:
-            coarse = self._on_planes(self.sharpen, coarse)
-        fine = self._on_planes(self.space, self.time(coarse))
-        return fine.reshape(B, -1, C, *fine.shape[3:])
+        sub_pixels = self.sub_pixels(coarse)
+        fine = F.pixel_shuffle(sub_pixels.flatten(0, 1), self.scale_factor)
+        return fine.reshape(-1, sub_pixels.shape[1], *fine.shape[1:])
 
-    def _on_planes(self, layer: nn.Module, x: Tensor) -> Tensor:
-        B, T, C, H, W = x.shape
-        planes: Tensor = layer(x.reshape(B * T * C, 1, H, W))
-        return planes.reshape(B, T, C, *planes.shape[2:])
+    def sub_pixels(self, coarse: Tensor) -> Tensor:
+        """(B, T + halo, C, H + halo, W + halo) -> (B, r·T, C·s², H, W): one pixel shuffle away from fine."""
+        if self.sharpen is not None:
+            coarse = _on_planes(self.sharpen, coarse)[:, :, :, 0]
+        return _on_planes(self.space.sub_pixels, self.time(coarse)).flatten(2, 3)
 
     def within(self, coarse: Tensor, halo: Reach) -> Tensor:
         """The same from an input that carries a larger `halo`."""
@@ -182,6 +185,26 @@ class Interpolation(nn.Module):
         """Per channel, coarse cell and fine frame; 2 per multiply-add."""
         sharpen = self.sharpen.flops_per_coarse_cell / self.time_factor if self.sharpen else 0.0
         return sharpen + self.time.flops_per_coarse_cell + self.space.flops_per_coarse_cell
+
+
+def pad_edges(x: Tensor, margin: Reach) -> Tensor:
+    """(B, T, C, H, W) with `margin` more on each side, continued by its edge values."""
+    frames, rows, columns = (
+        (torch.arange(-before, size + after, device=x.device)).clamp(0, size - 1)
+        for size, before, after in (
+            (x.shape[1], margin.before, margin.after),
+            (x.shape[3], margin.north, margin.south),
+            (x.shape[4], margin.west, margin.east),
+        )
+    )
+    return x[:, frames][:, :, :, rows][..., columns]
+
+
+def _on_planes(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """(B, T, C, H, W) -> (B, T, C, K, h, w) of a layer (N, 1, H, W) -> (N, K, h, w)."""
+    B, T, C, H, W = x.shape
+    planes = layer(x.reshape(B * T * C, 1, H, W))
+    return planes.reshape(B, T, C, *planes.shape[1:])
 
 
 def _weighted(coarse: Tensor, weights: list[float], frames: int) -> Tensor:

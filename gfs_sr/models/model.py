@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
@@ -160,6 +161,6 @@ def _typical(name: str) -> Scaling:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Registration):
+    if isinstance(value, StrEnum):
         return value.value
     return list(value) if isinstance(value, tuple) else value

@@ -4,7 +4,9 @@ import torch
 
 from gfs_sr import models
 from gfs_sr.data.grid import Registration
-from gfs_sr.models.interpolation import SPACE_KERNELS, TIME_KERNELS, Interpolation, phases
+from gfs_sr.data.interpolation import BASELINES
+from gfs_sr.data.sharpening import sharpen
+from gfs_sr.models.interpolation import SPACE_KERNELS, TIME_KERNELS, Interpolation, Sharpening, pad_edges, phases
 from gfs_sr.models.receptive_field import Reach, probe
 
 
@@ -70,9 +72,7 @@ def test_gradients_confirm_the_declared_reach(registration, space, time, sharpen
 def test_sharpening_undoes_its_own_blur_to_first_order():
     rows = torch.arange(20.0, dtype=torch.float64)
     wave = torch.sin(0.3 * rows)[:, None].expand(20, 20)[None, None, None].contiguous()
-    blurred = wave * (
-        1 - 0.125 * 0.3**2
-    )  # what a blur of variance 0.25 leaves of a wave of that length, to first order
+    blurred = wave * (1 - 0.125 * 0.3**2)  # what a blur of variance 0.25 leaves of a wave, to first order
     layer = Interpolation(1, 1, Registration.NODE, sharpening=0.125).double()
     restored = layer(blurred)
     assert (restored - wave[..., 2:-2, 2:-2]).abs().max() < 3e-4 < (blurred - wave).abs().max()
@@ -84,3 +84,30 @@ def test_x_1_the_interpolation_family_has_a_contract_that_names_its_inputs():
     assert contract.graph_inputs() == ("coarse", "variable")
     assert (contract.halo.north, contract.halo.south, contract.halo.after) == (1, 2, 1)
     assert contract.normalization["sp"].mean == 97000
+
+
+@pytest.mark.parametrize("registration", list(Registration))
+@pytest.mark.parametrize("space", SPACE_KERNELS)
+@pytest.mark.parametrize("time", TIME_KERNELS)
+@pytest.mark.parametrize(("s", "r"), [(6, 6), (3, 1), (1, 2)])
+def test_it_equals_its_numpy_twin_inside_the_hull(registration, space, time, s, r):
+    coarse = np.random.default_rng(0).standard_normal((4, 2, 7, 6))
+    truth = BASELINES[f"{space}/{time}"](coarse, s, r, registration)
+    layer = Interpolation(s, r, registration, space, time).double()
+    fine = layer(pad_edges(torch.from_numpy(coarse)[None], layer.reach))[0].numpy()
+    assert fine.shape == truth.shape
+    offset = 0 if registration is Registration.NODE else (s - 1 + 1) // 2  # outside the hull the twin holds
+    rows, columns = (slice(offset, s * (n - 1) + 1 + (offset and s - 1 - offset)) for n in coarse.shape[2:])
+    inside = (slice(0, r * 3 + 1), slice(None), rows, columns)
+    np.testing.assert_allclose(fine[inside], truth[inside], rtol=0, atol=5e-7)  # weights are kept in fp32
+
+
+@pytest.mark.parametrize("registration", list(Registration))
+@pytest.mark.parametrize("amount", [0.05, 0.22])
+def test_the_sharpening_layer_equals_its_numpy_twin(registration, amount):
+    coarse = np.random.default_rng(0).standard_normal((2, 9, 8))
+    layer = Sharpening(amount, registration).double()
+    inner = layer(torch.from_numpy(coarse)[:, None])[:, 0].numpy()
+    rim = layer.reach.north
+    truth = sharpen(coarse, amount, registration)[:, rim:-rim, rim:-rim]
+    np.testing.assert_allclose(inner, truth, rtol=0, atol=1e-6)  # weights are kept in fp32
