@@ -109,7 +109,7 @@ _ROWS = (
         "t2m", "2 metre temperature", "air_temperature", "K", _I, (150.0, 350.0), (281.0, 17.0), 0.1,
         (GribKey("2t"), *_at("t", "heightAboveGround", 2)),
         frozenset({"2t", "T2", "tas", "air_temperature_2m", "2m_temperature", "temperature_2m", "air_temperature_at_2m",
-                   "TMP_2maboveground", "t2", "Tair", "air-temperature-at-2m"}),
+                   "TMP_2maboveground", "t2", "Tair", "air_temperature__at_2m"}),
         _KELVIN, cell_height="2 m",
     ),
     Variable(

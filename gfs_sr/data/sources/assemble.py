@@ -20,6 +20,7 @@ from gfs_sr.errors import (
     UnsortedTimes,
 )
 
+TIMELESS = np.datetime64(0, "ns")
 SAME_AXIS_DEG = 1e-4  # GRIB1 keeps millidegrees, float32 five digits behind the point
 
 
@@ -154,7 +155,8 @@ def _join(name: str, runs: Sequence[Series], where: str) -> _Frames:
     readers = [(run.read, index) for run in runs for index in range(len(run.valid_times))]
     owners = [run for run in runs for _ in run.valid_times]
     if lookup(name).time_kind is TimeKind.STATIC:
-        times, readers = times[:1], readers[:1]  # every frame says the same
+        # every frame says the same, and when it says so does not matter
+        times, readers = np.array([TIMELESS]), readers[:1]
     order = np.argsort(times, kind="stable")
     doubled = np.flatnonzero(np.diff(times[order]) == np.timedelta64(0, "ns"))
     if doubled.size:

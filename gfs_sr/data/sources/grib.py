@@ -8,9 +8,9 @@ import numpy as np
 
 from gfs_sr.data.forecast import Field, SourceLayout
 from gfs_sr.data.sources.buckets import plan_buckets, read_bucket
-from gfs_sr.data.sources.grib_field import GribField, read_headers, read_orientation, read_values
+from gfs_sr.data.sources.grib_field import GribField, read_headers, read_grid_values, read_orientation
 from gfs_sr.data.sources.orientation import Orientation
-from gfs_sr.data.sources.series import Series, Source, describe
+from gfs_sr.data.sources.series import NO_BUCKET, Series, Source, describe
 from gfs_sr.data.variables import VARIABLES, TimeKind, Variable, lookup
 from gfs_sr.errors import AmbiguousField, InputError, UnsortedTimes, UnsupportedGrid
 
@@ -136,9 +136,9 @@ class _Reader:
             unique = unique[:1]
         reads: list[Callable[[], Field]] = [partial(self._read, row, field) for field in unique]
         valid = [field.valid_time for field in unique]
-        bucket = np.timedelta64(0, "ns")
+        bucket: np.timedelta64 = NO_BUCKET
         if row.time_kind is TimeKind.ACCUMULATED:
-            buckets, remarks = plan_buckets({_span(field): index for index, field in enumerate(unique)}, where)
+            buckets, remarks = plan_buckets({span(field): index for index, field in enumerate(unique)}, where)
             notes += [f"{name}: {remark}" for remark in remarks]
             whole = tuple(reads)
             reads = [partial(read_bucket, one, lambda index: whole[index](), name, self._findings) for one in buckets]
@@ -181,8 +181,7 @@ class _Reader:
                 raise UnsortedTimes(
                     f"the frame of {name} for {when} occurs twice", f"{other.path}; {field.path}", "give each frame once"
                 )
-            orientation = self.orientation(field)
-            if not np.array_equal(read_values(field, orientation), read_values(other, orientation), equal_nan=True):
+            if not np.array_equal(read_grid_values(field), read_grid_values(other), equal_nan=True):
                 raise AmbiguousField(
                     f"{name} for {when} occurs twice, with different values",
                     f"{field.path}, {field.label}",
@@ -194,9 +193,9 @@ class _Reader:
     def _read(self, row: Variable, field: GribField) -> Field:
         orientation = self.orientation(field)
         factor, offset = row.to_canonical(field.units, f"{field.path}, {field.label}")
-        return orientation.apply(read_values(field, orientation) * factor + offset)
+        return orientation.apply(read_grid_values(field) * factor + offset)
 
 
-def _span(field: GribField) -> tuple[np.timedelta64, np.timedelta64]:
+def span(field: GribField) -> tuple[np.timedelta64, np.timedelta64]:
     """What an accumulation covers; a field without a range covers all since the start of the run."""
     return (field.end - field.end if field.start == field.end else field.start), field.end

@@ -70,14 +70,14 @@ def read_headers(path: Path) -> Iterator[GribField]:
                 raise damaged(path, f"message {number}, at byte {offset}: {error}") from error
 
 
-def read_values(field: GribField, orientation: Orientation) -> npt.NDArray[np.float64]:
+def read_grid_values(field: GribField) -> npt.NDArray[np.float64]:
     """(H, W) as the message orders its rows and columns, in the message's units, NaN where missing.
 
     Raises:
         UnreadableFile: the values cannot be decoded.
     """
-    rows, columns = orientation.grid.shape
     with _open(field) as handle:
+        rows, columns = _shape(handle)
         eccodes.codes_set(handle, "missingValue", MISSING)
         values = np.asarray(eccodes.codes_get_values(handle), np.float64)
         by_columns = bool(eccodes.codes_get(handle, "jPointsAreConsecutive"))
@@ -87,8 +87,8 @@ def read_values(field: GribField, orientation: Orientation) -> npt.NDArray[np.fl
     scans = values.reshape((columns, rows) if by_columns else (rows, columns))
     if alternating:
         scans[1::2] = scans[1::2, ::-1].copy()
-    field_values = scans.T if by_columns else scans
-    return np.where(field_values == MISSING, np.nan, field_values)
+    in_rows = scans.T if by_columns else scans
+    return np.where(in_rows == MISSING, np.nan, in_rows)
 
 
 def read_orientation(field: GribField) -> Orientation:
@@ -117,16 +117,16 @@ def read_orientation(field: GribField) -> Orientation:
     return Orientation.from_axes(np.linspace(first, last, rows), np.linspace(west, east, columns), where)
 
 
-def read_coordinates(field: GribField) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[int, int]]:
-    """Latitude and longitude of every point in the order of the values, and the (rows, columns) of the grid."""
+def read_coordinates(field: GribField) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Latitude and longitude of every point, (H, W) each, as the message orders its rows and columns.
+
+    Raises:
+        UnreadableFile: the grid cannot be worked out.
+    """
     with _open(field) as handle:
-        rows = int(eccodes.codes_get(handle, "Ny" if eccodes.codes_is_defined(handle, "Ny") else "Nj"))
-        columns = int(eccodes.codes_get(handle, "Nx" if eccodes.codes_is_defined(handle, "Nx") else "Ni"))
-        return (
-            np.asarray(eccodes.codes_get_array(handle, "latitudes"), np.float64),
-            np.asarray(eccodes.codes_get_array(handle, "longitudes"), np.float64),
-            (rows, columns),
-        )
+        shape = _shape(handle)
+        lat, lon = (np.asarray(eccodes.codes_get_array(handle, key), np.float64) for key in ("latitudes", "longitudes"))
+        return lat.reshape(shape), lon.reshape(shape)
 
 
 def parse_step_range(text: str) -> tuple[np.timedelta64, np.timedelta64]:
@@ -162,6 +162,11 @@ def _open(field: GribField) -> Iterator[int]:
             yield handle
     except (eccodes.CodesInternalError, ValueError, IndexError) as error:
         raise damaged(field.path, f"{field.label}: {error}") from error
+
+
+def _shape(handle: int) -> tuple[int, int]:
+    rows, columns = ("Ny", "Nx") if eccodes.codes_is_defined(handle, "Ny") else ("Nj", "Ni")
+    return int(eccodes.codes_get(handle, rows)), int(eccodes.codes_get(handle, columns))
 
 
 def _header(handle: int, path: Path, offset: int, size: int, part: int) -> GribField:

@@ -23,7 +23,7 @@ def message_spans(path: Path) -> list[tuple[int, int]]:
     """
     if path.stat().st_size == 0:
         raise damaged(path, "it is empty")
-    spans = []
+    spans: list[tuple[int, int]] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         offset = data.find(START)
         while offset >= 0:

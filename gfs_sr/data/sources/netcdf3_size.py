@@ -3,8 +3,11 @@
 Source: NetCDF classic format specification, https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+T = TypeVar("T")
 
 RECORDS_UNKNOWN = 0xFFFFFFFF  # a stream whose writer did not know the number of records
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
@@ -33,7 +36,8 @@ class _Header:
         records = self._count()
         lengths = [self._named(self._count) for _ in range(self._tagged())]
         self._skip_attributes()
-        ends, record_begins, record_bytes = [0], [], 0
+        ends, record_bytes = [0], 0
+        record_begins: list[tuple[int, int]] = []
         variables = [self._named(lambda: self._variable(lengths)) for _ in range(self._tagged())]
         per_record = [size for is_record, size, _ in variables if is_record]
         for is_record, size, begin in variables:
@@ -49,7 +53,7 @@ class _Header:
         return max(ends)
 
     def _variable(self, lengths: list[int]) -> tuple[bool, int, int]:
-        """(is a record variable, bytes without padding — of one record, offset)."""
+        """(is a record variable, bytes without padding (of one record), offset)."""
         dims = [lengths[self._count()] for _ in range(self._count())]
         self._skip_attributes()
         width = TYPE_BYTES.get(self._integer(4), 1)
@@ -61,7 +65,7 @@ class _Header:
             size *= length
         return is_record, size, begin
 
-    def _named(self, read):  # type: ignore[no-untyped-def]
+    def _named(self, read: Callable[[], T]) -> T:
         self._skip(self._count())
         return read()
 

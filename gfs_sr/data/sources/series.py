@@ -10,7 +10,7 @@ from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.time_axis import TimeArray
 from gfs_sr.errors import InputError
 
-NO_BUCKET = np.timedelta64(0, "ns")
+NO_BUCKET: np.timedelta64 = np.timedelta64(0, "ns")
 
 
 @dataclass(frozen=True, eq=False)
