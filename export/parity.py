@@ -9,13 +9,7 @@ import numpy.typing as npt
 from gfs_sr.contract import Contract, Parity
 from gfs_sr.data.variables import lookup
 from gfs_sr.errors import ParityFailed
-from gfs_sr.runtime.backends.base import Array
-
-TOLERANCE_SD = {  # largest difference allowed, in standard deviations of the variable
-    "fp32": 1e-4,  # sums in another order
-    "fp16": 2e-3,  # a residual of 1 sd keeps 11 significant bits, and errors of several layers add up
-    "bf16": 3e-2,  # 8 significant bits
-}
+from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array
 
 Engine = Callable[[Mapping[str, Array]], npt.NDArray[np.float32]]
 

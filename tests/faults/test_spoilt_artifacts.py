@@ -11,10 +11,13 @@ from artifacts import make_repeat_artifact
 from gfs_sr.errors import (
     ArtifactError,
     ArtifactFileMissing,
+    CheckpointInvalid,
     DigestMismatch,
+    EngineMismatch,
     FormatTooNew,
     ManifestInvalid,
     ManifestMissing,
+    ParityFailed,
 )
 from gfs_sr.runtime.artifact import MAX_MANIFEST_BYTES, Artifact
 
@@ -148,3 +151,19 @@ def test_spoilt_artifact_is_refused(artifact: Path, spoil: Spoil, error: type[Ar
     assert caught.value.exit_code == 4
     assert str(artifact) in caught.value.where
     assert caught.value.mend
+
+
+ELSEWHERE: dict[type[ArtifactError], str] = {  # not of an artifact's folder: the test that provokes it
+    CheckpointInvalid: "tests/export/test_onnx.py::test_the_command_ends_in_the_error_s_exit_code",
+    ParityFailed: "tests/export/test_onnx.py::test_a_graph_that_strays_from_its_network_is_not_published",
+    EngineMismatch: "tests/export/test_engine.py::test_a_spoilt_engine_is_refused",
+}
+
+
+def test_every_artifact_error_has_a_fault() -> None:
+    assert {error for _, error in FAULTS.values()} | set(ELSEWHERE) == set(ArtifactError.__subclasses__())
+    root = Path(__file__).parents[2]
+    for error, place in ELSEWHERE.items():
+        file, _, name = place.partition("::")
+        body = (root / file).read_text().partition(f"def {name}(")[2].partition("\ndef ")[0]
+        assert error.__name__ in body, place

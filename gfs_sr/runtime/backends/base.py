@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,11 @@ BACKENDS = {  # name -> module and class; a module is imported when its engine i
     "onnxruntime": ("gfs_sr.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
     "openvino": ("gfs_sr.runtime.backends.openvino", "OpenVinoBackend"),
     "tensorrt": ("gfs_sr.runtime.backends.tensorrt", "TensorRtBackend"),
+}
+TOLERANCE_SD: Final = {  # largest difference allowed between engines, in standard deviations of the variable
+    "fp32": 1e-4,  # sums in another order
+    "fp16": 2e-3,  # a residual of 1 sd keeps 11 significant bits, and errors of several layers add up
+    "bf16": 3e-2,  # 8 significant bits
 }
 AUTO = "onnxruntime"  # comes with the plain install, and starts in milliseconds on any processor
 

@@ -1,0 +1,99 @@
+"""The certificate, and what refuses it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artifacts import make_repeat_artifact
+
+from gfs_sr.errors import ParityFailed, UsageError
+from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from gfs_sr.runtime.upscaler import Upscaler
+from gfs_sr.runtime.verify import verify_artifact
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    return make_repeat_artifact(tmp_path / "repeat")
+
+
+def test_a_good_artifact_is_certified_tiled_streamed_and_on_every_backend(artifact: Path) -> None:
+    report = verify_artifact(artifact, backends=("onnxruntime", "onnxruntime"))
+    assert report["certified"] is True
+    checks = report["checks"]
+    assert isinstance(checks, list)
+    labels = list(dict.fromkeys(line["check"].partition("=")[2].strip() for line in checks))
+    assert labels == ["whole", "batch", "onnxruntime"]
+    assert {(line["variable"], line["units"]) for line in checks} == {("t2m", "K"), ("sp", "Pa")}
+    assert all(line["passed"] and line["max_abs"] <= line["tolerance"] for line in checks)
+
+
+def test_a_backend_that_sees_its_tile_s_place_is_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infer = OnnxRuntimeBackend._infer
+
+    def zero_rim(self: OnnxRuntimeBackend, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        fine = infer(self, inputs)["fine"].copy()
+        fine[..., 0] += 1e-3  # what a layer that pads with zeros does: the tile's own rim differs
+        return {"fine": fine}
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_infer", zero_rim)
+    with pytest.raises(ParityFailed, match=r"tiled \(\d+\) = whole: t2m by 0\.017 K") as caught:
+        verify_artifact(artifact)
+    assert "= batch" not in caught.value.what
+
+
+def test_a_stream_that_differs_is_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Upscaler.stream
+
+    def late(self: Upscaler, *args: object) -> object:
+        frames = list(stream(self, *args))
+        frames[-1].values[0] += 1.0
+        return iter(frames)
+
+    monkeypatch.setattr(Upscaler, "stream", late)
+    with pytest.raises(ParityFailed, match="streamed = batch: t2m by 1 K"):
+        verify_artifact(artifact)
+
+
+def test_engines_that_differ_are_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infer, calls = OnnxRuntimeBackend._infer, []
+    activate = OnnxRuntimeBackend._activate
+
+    def count(self: OnnxRuntimeBackend) -> None:
+        calls.append(self)
+        activate(self)
+
+    def drift(self: OnnxRuntimeBackend, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"fine": infer(self, inputs)["fine"] + np.float32(5e-4 if self is not calls[0] else 0)}
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_activate", count)
+    monkeypatch.setattr(OnnxRuntimeBackend, "_infer", drift)
+    with pytest.raises(ParityFailed, match=r"onnxruntime \(CPUExecutionProvider\) = onnxruntime: t2m"):
+        verify_artifact(artifact, backends=("onnxruntime", "onnxruntime"))
+
+
+def test_cells_that_are_masked_in_one_way_alone_are_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Upscaler.stream
+
+    def holed(self: Upscaler, *args: object) -> object:
+        frames = list(stream(self, *args))
+        frames[0].values[0, 0, 0] = np.nan
+        return iter(frames)
+
+    monkeypatch.setattr(Upscaler, "stream", holed)
+    with pytest.raises(ParityFailed, match="streamed = batch: t2m"):
+        verify_artifact(artifact)
+
+
+@pytest.mark.parametrize("backends", [(), ("",)])
+def test_no_backend_is_refused(artifact: Path, backends: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        verify_artifact(artifact, backends=backends)
+
+
+def test_a_real_file_may_be_the_input(artifact: Path) -> None:
+    sample = Path(__file__).parents[2] / "gfs_sr/demo/sample/gfs_0p25_poland_all_20200829_06z_f000.grib2"
+    if not sample.is_file():
+        pytest.skip("needs the bundled GFS sample")
+    report = verify_artifact(artifact, sample)
+    assert (report["grid"], report["frames"]) == ([33, 49], 1)
