@@ -47,30 +47,32 @@ def solar_components(times: npt.ArrayLike, lat: npt.ArrayLike, lon: npt.ArrayLik
 
     Args:
         times: (T,) valid times, UTC.
-        lat: (H,) degrees; past 90 the meridian goes on over the pole.
-        lon: (W,) degrees east.
+        lat: (H,) degrees, or (H, W) of a grid that is no latitude-longitude one; past 90 the meridian goes on.
+        lon: (W,) degrees east, or (H, W).
 
     Returns:
         (T, 3, H, W): sin φ sin δ, cos φ cos δ cos h, cos φ cos δ sin h with h the local hour angle. The sum of the
         first two is the cosine of the zenith angle; with h shifted, they give the sun of any other hour.
     """
-    declination, hour_angle = sun_position(times)
-    phi, meridian = np.deg2rad(np.asarray(lat, np.float64)), np.deg2rad(np.asarray(lon, np.float64))
-    local = hour_angle[:, None] + meridian  # (T, W)
-    height = np.cos(declination)[:, None] * np.cos(phi)  # (T, H)
-    constant = (np.sin(declination)[:, None] * np.sin(phi))[:, :, None]
-    parts = np.empty((declination.size, 3, phi.size, meridian.size))
-    parts[:, 0] = constant
-    parts[:, 1] = height[:, :, None] * np.cos(local)[:, None]
-    parts[:, 2] = height[:, :, None] * np.sin(local)[:, None]
-    return parts
+    declination, hour_angle, phi, meridian = _angles(times, lat, lon)
+    local = hour_angle + meridian
+    height = np.cos(declination) * np.cos(phi)
+    parts = (np.sin(declination) * np.sin(phi), height * np.cos(local), height * np.sin(local))
+    return np.stack(np.broadcast_arrays(*parts), axis=1)
 
 
 def cos_solar_zenith(times: npt.ArrayLike, lat: npt.ArrayLike, lon: npt.ArrayLike) -> FloatArray:
-    """(T, H, W) cosine of the solar zenith angle at (T,) times, (H,) latitudes, (W,) longitudes; below 0 at night."""
-    declination, hour_angle = sun_position(times)
-    phi, meridian = np.deg2rad(np.asarray(lat, np.float64)), np.deg2rad(np.asarray(lon, np.float64))
-    height = np.cos(declination)[:, None] * np.cos(phi)
-    constant = np.sin(declination)[:, None] * np.sin(phi)
-    cosine: FloatArray = constant[:, :, None] + height[:, :, None] * np.cos(hour_angle[:, None] + meridian)[:, None]
+    """(T, H, W) cosine of the solar zenith angle; arguments as of `solar_components`; below 0 at night."""
+    declination, hour_angle, phi, meridian = _angles(times, lat, lon)
+    day = np.cos(declination) * np.cos(phi) * np.cos(hour_angle + meridian)
+    cosine: FloatArray = np.sin(declination) * np.sin(phi) + day
     return cosine
+
+
+def _angles(
+    times: npt.ArrayLike, lat: npt.ArrayLike, lon: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Declination and hour angle (T, 1, 1), latitude (H, 1) and longitude (1, W) or both (H, W), radians."""
+    declination, hour_angle = (angle[:, None, None] for angle in sun_position(times))
+    phi, meridian = np.deg2rad(np.asarray(lat, np.float64)), np.deg2rad(np.asarray(lon, np.float64))
+    return declination, hour_angle, phi[:, None] if phi.ndim == 1 else phi, meridian

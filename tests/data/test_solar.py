@@ -46,3 +46,10 @@ def test_the_components_add_up_and_their_shift_is_another_hour():
 def test_a_longitude_and_its_alias_have_one_sun():
     sun = cos_solar_zenith(["2023-08-01T05"], [10.0], [-30.0, 330.0, 690.0])
     np.testing.assert_allclose(sun, sun[0, 0, 0], atol=1e-12)
+
+
+def test_fields_of_coordinates_give_what_axes_give():
+    lat, lon = np.array([51.0, 20.0]), np.array([3.0, 4.0, 5.0])
+    times = np.array(["2023-08-01T05", "2023-08-01T06"], "datetime64[ns]")
+    fields = np.meshgrid(lat, lon, indexing="ij")
+    np.testing.assert_array_equal(solar_components(times, *fields), solar_components(times, lat, lon))
