@@ -5,7 +5,6 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
-from artifacts import make_repeat_artifact
 
 from export import engine as subject
 from export.engine import build_engine, this_device, write_engine
@@ -13,6 +12,7 @@ from export.profiles import plan_profile
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, EngineMismatch
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.engines import Device, Sidecar, check_engine
+from tests.artifacts import make_repeat_artifact
 
 DEVICE = Device(gpu="NVIDIA H100", compute_capability="9.0", driver="580.1", tensorrt="11.4.0")
 

@@ -7,7 +7,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from checkpoints import make_checkpoint
 
 from export.graph import write_graph
 from export.operators import tensorrt_objections
@@ -16,6 +15,7 @@ from gfs_sr.contract import Contract
 from gfs_sr.models.folding import fold
 from gfs_sr.models.model import Model
 from gfs_sr.runtime.backends.base import input_shapes, output_shape
+from tests.export.checkpoints import make_checkpoint
 
 SMALL = {
     "family": "factorized", "variables": ["t2m", "sp"], "width": 8, "blocks": 2, "scale_factor": 3, "time_factor": 2

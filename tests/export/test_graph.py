@@ -7,7 +7,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from artifacts import repeat_contract
 from torch import nn
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from export.graph import example_inputs, write_graph
 from gfs_sr.contract import Contract, Halo
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.backends.base import input_shapes, output_shape
+from tests.artifacts import repeat_contract
 
 
 class Shared(nn.Module):

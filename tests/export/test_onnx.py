@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from checkpoints import make_checkpoint, make_sample, write_checkpoint
 from safetensors.numpy import load_file
 from torch import nn
 from typer.testing import CliRunner
@@ -25,6 +24,7 @@ from gfs_sr.errors import CheckpointInvalid, NegativeSkillWarning, OutputExists,
 from gfs_sr.models.checkpoint import Checkpoint
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import open_backend
+from tests.export.checkpoints import make_checkpoint, make_sample, write_checkpoint
 
 INTERPOLATION = {"family": "interpolation", "variables": ["t2m", "sp"], "scale_factor": 3, "time_factor": 2}
 

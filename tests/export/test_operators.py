@@ -4,10 +4,10 @@ import json
 
 import onnx
 import pytest
-from artifacts import repeat_graph
 from onnx import TensorProto, helper
 
 from export.operators import TABLE, table_source, tensorrt_objections
+from tests.artifacts import repeat_graph
 
 
 def graph_of(

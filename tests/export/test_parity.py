@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from artifacts import repeat_contract
 
 from export.parity import Batch, measure_parity, require_parity
 from gfs_sr.errors import ParityFailed
 from gfs_sr.runtime.backends.base import TOLERANCE_SD
+from tests.artifacts import repeat_contract
 
 
 def batch(variables: tuple[str, ...] = ("t2m", "sp"), shape: tuple[int, int, int] = (2, 3, 4)) -> Batch:

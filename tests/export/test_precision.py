@@ -7,7 +7,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from checkpoints import make_checkpoint
 from onnx import helper
 
 from export.emulation import emulate_bf16
@@ -18,6 +17,7 @@ from export.sample import sample_batches
 from gfs_sr.errors import BackendNotInstalled
 from gfs_sr.models.folding import fold
 from gfs_sr.runtime.backends import open_backend
+from tests.export.checkpoints import make_checkpoint
 
 SMALL = {
     "family": "factorized", "variables": ["t2m", "sp"], "width": 8, "blocks": 2, "scale_factor": 3, "time_factor": 2

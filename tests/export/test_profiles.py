@@ -1,10 +1,10 @@
 """Engine profiles from the tile plan."""
 
 import pytest
-from artifacts import repeat_contract
 
 from export.profiles import Profile, check_sizes, parse_batch, parse_tile, plan_profile
 from gfs_sr.errors import UsageError
+from tests.artifacts import repeat_contract
 
 
 def test_a_profile_is_one_tile_shape_with_its_halo_and_a_range_of_batches() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import make_checkpoint, write_checkpoint
 from typer.testing import CliRunner
 
 from export import trt
@@ -17,6 +16,7 @@ from gfs_sr.errors import BackendFailed, BackendNotInstalled
 from gfs_sr.models.checkpoint import save_checkpoint
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import open_backend
+from tests.export.checkpoints import make_checkpoint, write_checkpoint
 
 INTERPOLATION = {"family": "interpolation", "variables": ["t2m", "sp"], "scale_factor": 2, "time_factor": 2}
 

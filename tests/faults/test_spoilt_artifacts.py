@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from artifacts import make_repeat_artifact
 
 from gfs_sr.errors import (
     ArtifactError,
@@ -20,6 +19,7 @@ from gfs_sr.errors import (
     ParityFailed,
 )
 from gfs_sr.runtime.artifact import MAX_MANIFEST_BYTES, Artifact
+from tests.artifacts import make_repeat_artifact
 
 Spoil = Callable[[Path], object]
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import make_repeat_artifact, repeat_truth
 
 from gfs_sr.errors import BackendFailed, BackendNotActive, ShapeMismatch, UsageError
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import Backend, open_backend
+from tests.artifacts import make_repeat_artifact, repeat_truth
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (3, 1, 17, 4)]  # core (B, T, H, W)
 

@@ -8,12 +8,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from artifacts import make_repeat_artifact, repeat_contract
 
 from gfs_sr.contract import Parity, Skill
 from gfs_sr.errors import ArtifactFileMissing, ManifestMissing, NegativeSkillWarning, OutputExists
 from gfs_sr.runtime import artifact as subject
 from gfs_sr.runtime.artifact import Artifact, bundled_aliases, list_bundled, publish_artifact, write_manifest
+from tests.artifacts import make_repeat_artifact, repeat_contract
 
 
 def skill(value: float, variable: str = "t2m") -> Skill:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import make_repeat_artifact, repeat_contract
-from backend_suite import BackendSuite
 
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, ProviderMismatch, ShapeMismatch, UsageError
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import open_backend
 from gfs_sr.runtime.backends.base import BACKENDS, check_inputs
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from tests.artifacts import make_repeat_artifact, repeat_contract
+from tests.runtime.backend_suite import BackendSuite
 
 
 class TestOnnxRuntime(BackendSuite):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import make_repeat_artifact
 
 from gfs_sr.errors import ParityFailed, UsageError
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.upscaler import Upscaler
 from gfs_sr.runtime.verify import verify_artifact
+from tests.artifacts import make_repeat_artifact
 
 
 @pytest.fixture
