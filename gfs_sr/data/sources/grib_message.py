@@ -10,6 +10,7 @@ from gfs_sr.errors import UnreadableFile
 START, END = b"GRIB", b"7777"
 SECTION_0_BYTES = 16  # of GRIB edition 2
 BITMAP_AS_BEFORE = 254  # code table 6.0: the bit map of the field before
+SECTIONS, NEEDED = range(1, 8), {1, 3, 4, 5, 6, 7}  # section 2 is for local use
 LARGE_GRIB1 = 0x800000  # ECMWF's mark of an edition 1 message beyond 8 MiB, whose length counts units of 120 bytes
 
 Buffer = bytes | mmap.mmap
@@ -54,7 +55,7 @@ def split_fields(message: bytes) -> Iterator[bytes]:
     loses the rest. A field keeps the sections before it that it does not replace.
 
     Raises:
-        ValueError: a section overruns the message.
+        ValueError: a section is damaged or missing.
 
     Source: WMO-No. 306, volume I.2, FM 92 GRIB, regulation 92.1.
     """
@@ -68,12 +69,16 @@ def split_fields(message: bytes) -> Iterator[bytes]:
         number = message[position + 4]
         if length < 5 or position + length > len(message) - len(END):
             raise ValueError(f"section {number} of {length} bytes overruns its message")
+        if number not in SECTIONS:
+            raise ValueError(f"there is no section {number}")
         section = message[position : position + length]
         position += length
         if number == 6 and section[5] != BITMAP_AS_BEFORE:
             bitmap = section
         held[number] = bitmap if number == 6 and bitmap else section
         if number == 7:
+            if not held.keys() >= NEEDED:
+                raise ValueError(f"a field without section {min(NEEDED - held.keys())}")
             body = b"".join(held[key] for key in sorted(held)) + END
             yield message[:8] + struct.pack(">Q", SECTION_0_BYTES + len(body)) + body
 
