@@ -12,6 +12,7 @@ from gfs_sr.data.grid import FloatArray, Grid, Registration
 from gfs_sr.data.variables import TimeKind, lookup
 
 REGISTRATION_ATTRIBUTE = "gfs_sr_registration"
+_UTC = {"units_metadata": "leap_seconds: none"}
 
 
 def to_dataset(coarse: Forecast, how: Coarsening) -> xr.Dataset:
@@ -25,11 +26,15 @@ def to_dataset(coarse: Forecast, how: Coarsening) -> xr.Dataset:
             for channel, name in enumerate(coarse.variables)
         },
         coords={
-            "time": ("time", times.valid_times, {"standard_name": "time", "long_name": "valid time", "axis": "T"}),
+            "time": (
+                "time",
+                times.valid_times,
+                {"standard_name": "time", "long_name": "valid time", "axis": "T"} | _UTC,
+            ),
             "forecast_reference_time": (
                 (),
                 times.reference_time,
-                {"standard_name": "forecast_reference_time", "long_name": "start of the forecast"},
+                {"standard_name": "forecast_reference_time", "long_name": "start of the forecast"} | _UTC,
             ),
             "forecast_period": (
                 "time",
@@ -77,6 +82,8 @@ def write(coarse: Forecast, how: Coarsening, path: Path) -> None:
 def _attributes(name: str, how: Coarsening, dims: tuple[str, ...]) -> dict[str, str]:
     row = lookup(name)
     attributes = {"standard_name": row.standard_name, "long_name": row.long_name, "units": row.units}
+    if row.units == "K":
+        attributes["units_metadata"] = "temperature: on_scale"
     methods = []
     if row.time_kind is TimeKind.ACCUMULATED:
         methods.append("time: sum")

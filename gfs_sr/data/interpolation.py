@@ -1,7 +1,7 @@
 """Registered interpolations in NumPy float64: the baselines of every score.
 
 Space: fine index i lies at u(i) = i/s for `node`, (i + 1/2)/s - 1/2 for `cell`, in coarse index units. Time: fine frame
-n lies at v(n) = n/r. Beyond the outermost coarse point or frame the value is held.
+n lies at v(n) = n/r.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Closure(StrEnum):
     """What a stencil reads beyond the end of an axis."""
 
     EDGE = "edge"  # the end value again: what the runtime's halo holds, so what a model's residual base equals
-    RAMP = "ramp"  # the end slope continued: a linear field stays exact up to the last coarse point
+    RAMP = "ramp"  # the end slope continued: a linear field stays exact up to the last coarse point, and beyond it
 
 
 def positions(length: int, scale_factor: int, registration: Registration) -> FloatArray:
@@ -86,10 +86,7 @@ def resample_axis(
     periodic: bool = False,
     closure: Closure = Closure.EDGE,
 ) -> FloatArray:
-    """`values` at the positions `units`, coarse index units, along one axis; held beyond the ends unless periodic."""
-    length = values.shape[axis]
-    if not periodic:
-        units = np.clip(units, 0, length - 1)
+    """`values` at the positions `units`, coarse index units, along one axis, which may lie beyond its ends."""
     base = np.floor(units).astype(np.int64)
     weights = kernel.weights(units - base)
     source = np.moveaxis(np.asarray(values, np.float64), axis, 0)
@@ -136,7 +133,7 @@ def upsample_space(
         closure: what stencils read beyond the ends.
 
     Returns:
-        (..., s·H, s·W), float64, held beyond the outermost coarse points.
+        (..., s·H, s·W), float64.
     """
     filled, mask = fill_nearest(np.asarray(coarse, np.float64), periodic)
     fine = filled
@@ -198,6 +195,9 @@ def catmull_rom(coarse: Values, time_factor: int, closure: Closure = Closure.EDG
 
 def _local_in_time(coarse: Values, time_factor: int, kernel: Kernel, closure: Closure) -> FloatArray:
     units = positions(coarse.shape[0], time_factor, Registration.NODE)
+    if closure is Closure.RAMP:
+        # a slope carried on for hours is no forecast: after the last frame the value is held
+        units = np.minimum(units, coarse.shape[0] - 1)
     return resample_axis(coarse, units, kernel, 0, closure=closure)
 
 
@@ -317,4 +317,4 @@ SEED_METHODS: dict[str, Baseline] = {
     "linear": Baseline("bicubic", "linear"),
     "monotone": Baseline("bicubic", "pchip"),
 }
-"""The seed system's method names, registered (seed-systems 2.6)."""
+"""The seed system's method names, registered."""

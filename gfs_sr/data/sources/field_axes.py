@@ -79,7 +79,7 @@ def field_axes(dataset: xr.Dataset, array: xr.DataArray, where: str) -> FieldAxe
     level_dim = next((dim for dim, role in by_dim.items() if role is Role.LEVEL), None)
     version_dim = next((dim for dim, role in by_dim.items() if role is Role.VERSION), None)
     for dim in by_dim:
-        if array.sizes[dim] > 1 and dim not in {time_dim, lead_dim, level_dim, version_dim} or dim == reference_dim:
+        if (array.sizes[dim] > 1 and dim not in {time_dim, lead_dim, level_dim, version_dim}) or dim == reference_dim:
             raise _unknown(dim, int(array.sizes[dim]), by_dim[dim], where)
     if time_dim is not None and lead_dim is not None:
         raise _unknown(time_dim, int(array.sizes[time_dim]), Role.REFERENCE, where)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gfs_sr.data.forecast import Field, SourceLayout
 from gfs_sr.data.sources.buckets import plan_buckets, read_bucket
-from gfs_sr.data.sources.grib_field import GribField, read_headers, read_grid_values, read_orientation
+from gfs_sr.data.sources.grib_field import GribField, read_grid_values, read_headers, read_orientation
 from gfs_sr.data.sources.orientation import Orientation
 from gfs_sr.data.sources.series import NO_BUCKET, Series, Source, describe
 from gfs_sr.data.variables import VARIABLES, TimeKind, Variable, lookup

@@ -29,17 +29,16 @@ class Orientation:
         rows = np.atleast_1d(np.asarray(lat, np.float64))
         columns = np.atleast_1d(np.asarray(lon, np.float64))
         flip_rows = rows.ndim == 1 and rows.size > 1 and bool(rows[-1] > rows[0])
-        steps = np.diff(columns)
-        # one jump against the run is a crossing of Greenwich or the dateline, not a change of direction
-        flip_columns = columns.ndim == 1 and steps.size > 0 and bool(np.median(steps) < 0)
+        # within half a turn: a jump at Greenwich or the dateline is no change of direction
+        steps = 180.0 - (180.0 - np.diff(columns)) % 360.0
+        flip_columns = columns.ndim == 1 and steps.size > 0 and bool(steps.mean() < 0)
         rows = rows[::-1] if flip_rows else rows
         columns = columns[::-1] if flip_columns else columns
         negative = bool(columns.size and np.nanmin(columns) < 0)
         if columns.ndim == 1 and columns.size > 1 and np.isfinite(columns).all():
-            # an even axis needs no unwrapping, and 0..360 with both ends must keep its last step
             rises = np.diff(columns)
             columns = columns[0] + np.concatenate([[0.0], np.cumsum(np.where(rises <= 0, rises + 360.0, rises))])
-        if columns.size and columns[-1] > 360.0 + 1e-6 and columns[0] >= 180.0 - 1e-6:
+        if columns.size and columns[-1] >= 360.0 - 1e-6 and columns[0] >= 180.0 - 1e-6:
             columns = columns - 360.0  # 350..369.75 reads better as -10..9.75
             negative = True
         return cls(Grid.from_axes(rows, columns, where), flip_rows, flip_columns, -180.0 if negative else 0.0)
