@@ -16,6 +16,8 @@ IN_FLIGHT = 2  # buffers of each kind in the pipeline
 WORKSPACE_FACTOR = 16.0  # bytes an engine works in per byte of fine output, halo included; held by the memory tests
 DEFAULT_BUDGET = 2 << 30  # larger tiles gain less than 5 % even at a halo of 43 cells
 SINK_BYTES = 96 << 20  # compressors and chunk caches
+SMALL_CORE = 16  # coarse cells; smaller tiles are nearly all halo
+UNLIMITED = 1 << 62
 BATCH_VALUES = 1 << 22  # fine values of a batch; smaller ones leave an engine idle between calls
 
 
@@ -45,9 +47,9 @@ def choose_layout(
     try:
         plan = _plan(job, footprint, request.tile, core_frames, free)
     except MemoryBudgetTooSmall as error:
-        least = _smallest(job, footprint, request.tile, core_frames)
-        if budget_bytes is None:  # nothing was promised: the smallest plan runs, whatever it takes
-            return Layout(job, least, 1)
+        if budget_bytes is None:  # nothing was promised: a small plan runs, whatever it takes
+            return Layout(job, _plan(job, footprint, request.tile or SMALL_CORE, core_frames or 1, UNLIMITED), 1)
+        least = _plan(job, footprint, request.tile or 1, core_frames or 1, UNLIMITED)
         needed = -(-(fixed + footprint.memory_bytes(least)) // 2**20)
         raise MemoryBudgetTooSmall(
             f"{budget_bytes / 2**20:.0f} MiB were allowed, and the smallest plan needs {needed} MiB",
@@ -83,10 +85,6 @@ def _plan(job: Job, footprint: Footprint, tile: int | None, core_frames: int | N
         time_core=time_core,
         memory_bytes=max(budget, 0),
     )
-
-
-def _smallest(job: Job, footprint: Footprint, tile: int | None, core_frames: int | None) -> Plan:
-    return _plan(job, footprint, tile or 1, core_frames or 1, 1 << 62)
 
 
 def _batched(layout: Layout, footprint: Footprint, budget: int) -> Layout:

@@ -13,8 +13,9 @@ from gfs_sr.runtime.backends.base import Array
 from gfs_sr.runtime.cf import Quality
 from gfs_sr.runtime.envelope import Envelope
 from gfs_sr.runtime.layout import BlockBuffer, Layout
-from gfs_sr.runtime.predictors import PredictorFields, Statics
+from gfs_sr.runtime.predictors import PredictorFields
 from gfs_sr.runtime.sink import FloatField
+from gfs_sr.runtime.statics import Statics
 
 MaskField = npt.NDArray[np.uint8]
 

@@ -21,10 +21,10 @@ from gfs_sr.runtime.cf import Description, describe
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.pipeline import Pipeline, Progress
 from gfs_sr.runtime.planner import choose_layout
-from gfs_sr.runtime.predictors import Statics
 from gfs_sr.runtime.request import Job, Request, prepare
 from gfs_sr.runtime.sink import FileSink, FloatField, MemorySink, Sink
 from gfs_sr.runtime.stages import Stages
+from gfs_sr.runtime.statics import Statics
 from gfs_sr.runtime.streaming import FineFrame, stream
 from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
 
@@ -237,25 +237,26 @@ class Upscaler:
 
 
 def open_layout_statics(layout: Layout, path: Path | None) -> Statics | None:
-    """The statics the model takes, read from the user's file.
+    """The statics the model takes: the user's file, or the bundled terrain where the model was trained with it.
 
     Raises:
-        UsageError: given but not taken, or taken but not given.
+        UsageError: given but not taken, or taken but not to be had.
     """
     contract = layout.contract
     names = tuple(dict.fromkeys([*contract.statics_coarse, *contract.statics_fine]))
-    if path is None and names:
-        raise UsageError(
-            f"{contract.name} needs {' and '.join(names)}", "--statics", "give a file that has them with --statics FILE"
-        )
-    if path is None:
+    if path is None and not names:
         return None
+    if path is None:
+        if contract.default_statics is None:
+            raise UsageError(
+                f"{contract.name} needs {' and '.join(names)}", "--statics", "give a file that has them: --statics FILE"
+            )
+        return Statics(layout, None)
     if not names:
         raise UsageError(f"{contract.name} takes no statics", "--statics", "leave --statics out")
     from gfs_sr.data.sources import open_statics
 
-    fields, grid = open_statics(path, names)
-    return Statics(layout, fields, grid)
+    return Statics(layout, open_statics(path, names))
 
 
 def sides(halo: Halo | str) -> dict[str, list[int]] | str:

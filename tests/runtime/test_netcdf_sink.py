@@ -2,9 +2,9 @@
 
 import netCDF4
 import numpy as np
-from sink_suite import BLOCK, SinkSuite, description, fields, write_all
 
 from gfs_sr.runtime.sink import open_sink
+from tests.runtime.sink_suite import BLOCK, SinkSuite, description, fields, write_all
 
 
 class TestNetCDF(SinkSuite):

@@ -1,9 +1,9 @@
 """Zarr output."""
 
 import zarr
-from sink_suite import BLOCK, SinkSuite, description, fields, write_all
 
 from gfs_sr.runtime.sink import open_sink
+from tests.runtime.sink_suite import BLOCK, SinkSuite, description, fields, write_all
 
 
 class TestZarr(SinkSuite):
