@@ -297,9 +297,12 @@ class Baseline:
         registration: Registration,
         *,
         periodic: bool = False,
-        closure: Closure = Closure.EDGE,
+        closure: Closure = Closure.RAMP,
     ) -> FloatArray:
-        """(T, ..., H, W) -> (r·T, ..., s·H, s·W), full extent; a single frame is held."""
+        """(T, ..., H, W) -> (r·T, ..., s·H, s·W), full extent; a single frame is held.
+
+        The default closure keeps a linear field exact in the whole hull; EDGE gives what an untrained model gives.
+        """
         frames = TIME[self.time](coarse, time_factor, closure)
         return upsample_space(frames, scale_factor, registration, self.space, periodic=periodic, closure=closure)
 

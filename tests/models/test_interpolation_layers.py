@@ -4,7 +4,7 @@ import torch
 
 from gfs_sr import models
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.interpolation import BASELINES
+from gfs_sr.data.interpolation import BASELINES, Closure
 from gfs_sr.data.sharpening import sharpen
 from gfs_sr.models.interpolation import SPACE_KERNELS, TIME_KERNELS, Interpolation, Sharpening, pad_edges, phases
 from gfs_sr.models.receptive_field import Reach, probe
@@ -92,7 +92,7 @@ def test_x_1_the_interpolation_family_has_a_contract_that_names_its_inputs():
 @pytest.mark.parametrize(("s", "r"), [(6, 6), (3, 1), (1, 2)])
 def test_it_equals_its_numpy_twin_inside_the_hull(registration, space, time, s, r):
     coarse = np.random.default_rng(0).standard_normal((4, 2, 7, 6))
-    truth = BASELINES[f"{space}/{time}"](coarse, s, r, registration)
+    truth = BASELINES[f"{space}/{time}"](coarse, s, r, registration, closure=Closure.EDGE)
     layer = Interpolation(s, r, registration, space, time).double()
     fine = layer(pad_edges(torch.from_numpy(coarse)[None], layer.reach))[0].numpy()
     assert fine.shape == truth.shape
