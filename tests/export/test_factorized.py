@@ -78,3 +78,14 @@ def test_the_graph_is_folded_and_fit_for_tensorrt(tmp_path: Path, blocks: int) -
     size = (tmp_path / "model.onnx").stat().st_size
     assert 4 * parameters < size < 4 * parameters + 100_000  # the rest is structure and the fixed kernels
     assert tensorrt_objections(onnx.load(tmp_path / "model.onnx")) == ()
+
+
+@pytest.mark.parametrize("padding", ["zero", "replicate"])
+def test_a_network_that_pads_is_exported_without_a_halo(tmp_path: Path, padding: str) -> None:
+    checkpoint = make_checkpoint(SMALL | {"padding": padding}, spread=0.1)
+    assert checkpoint.contract.halo == "global"
+    write_graph(fold(checkpoint.model()), checkpoint.contract, tmp_path / "model.onnx")
+    coarse = torch.randn((1, 4, 2, 6, 5), generator=torch.Generator().manual_seed(4))
+    (fine,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["fine"], {"coarse": coarse.numpy()})
+    with torch.inference_mode():
+        np.testing.assert_allclose(fine, checkpoint.model()(coarse).numpy(), rtol=0, atol=1e-4)  # sd, row S000-24

@@ -45,7 +45,8 @@ class Shared(nn.Module):
         known = self.embedding(variable).expand(b, x.shape[1], c, 4).reshape(-1, 4, 1, 1)
         y = functional.pixel_shuffle(self.tail(torch.relu(self.head(folded) + known)), 2)
         y = y.reshape(b, x.shape[1], c, y.shape[-2], y.shape[-1])
-        return y + predictor_fine * static_fine
+        ground = functional.pixel_shuffle(static_fine.flatten(0, 1), 2).unflatten(0, (b, 1))
+        return y + predictor_fine * ground[..., 4:-4, 4:-4]
 
 
 @pytest.fixture(scope="module")

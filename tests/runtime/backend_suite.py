@@ -26,6 +26,9 @@ class BackendSuite:
     def truth(self, coarse: np.ndarray) -> np.ndarray:
         return repeat_truth(coarse)
 
+    def inputs(self, coarse: np.ndarray) -> dict[str, np.ndarray]:
+        return {"coarse": coarse}
+
     def opened(self, artifact: Artifact, **options: object) -> Backend:
         return open_backend(self.name, artifact, **options)  # type: ignore[arg-type]
 
@@ -42,41 +45,41 @@ class BackendSuite:
     def test_output_equals_truth_at_every_shape(self, artifact: Artifact, shape: tuple[int, int, int, int]) -> None:
         coarse = self.coarse(artifact, shape)
         with self.opened(artifact) as backend:
-            fine = backend.infer({"coarse": coarse})["fine"]
+            fine = backend.infer(self.inputs(coarse))["fine"]
             np.testing.assert_allclose(fine, self.truth(coarse), rtol=0, atol=2e-5)  # sd; fp32 sums in another order
 
     def test_shapes_may_change_between_batches(self, artifact: Artifact) -> None:
         with self.opened(artifact, threads=1) as backend:
             for shape in SHAPES:
                 coarse = self.coarse(artifact, shape)
-                fine = backend.infer({"coarse": coarse})["fine"]
+                fine = backend.infer(self.inputs(coarse))["fine"]
                 np.testing.assert_allclose(fine, self.truth(coarse), rtol=0, atol=2e-5)
 
     def test_one_batch_twice_is_bitwise_equal(self, artifact: Artifact) -> None:
         coarse = self.coarse(artifact, (2, 2, 6, 5))
         with self.opened(artifact) as backend:
-            first = backend.infer({"coarse": coarse})["fine"].copy()
-            np.testing.assert_array_equal(backend.infer({"coarse": coarse})["fine"], first)
+            first = backend.infer(self.inputs(coarse))["fine"].copy()
+            np.testing.assert_array_equal(backend.infer(self.inputs(coarse))["fine"], first)
 
     def test_read_only_and_strided_inputs_are_taken(self, artifact: Artifact) -> None:
         coarse = self.coarse(artifact, (2, 2, 6, 5))
         view = np.stack([coarse, coarse], axis=-1)[..., 0]
         view.flags.writeable = False
         with self.opened(artifact) as backend:
-            fine = backend.infer({"coarse": view})["fine"]
+            fine = backend.infer(self.inputs(view))["fine"]
             np.testing.assert_allclose(fine, self.truth(coarse), rtol=0, atol=2e-5)
 
     def test_inference_before_activation_is_refused(self, artifact: Artifact) -> None:
         backend = self.opened(artifact)
         with pytest.raises(BackendNotActive):
-            backend.infer({"coarse": self.coarse(artifact, (1, 1, 2, 2))})
+            backend.infer(self.inputs(self.coarse(artifact, (1, 1, 2, 2))))
 
     def test_inference_after_deactivation_is_refused(self, artifact: Artifact) -> None:
         with self.opened(artifact) as backend:
             pass
         backend.deactivate()
         with pytest.raises(BackendNotActive):
-            backend.infer({"coarse": self.coarse(artifact, (1, 1, 2, 2))})
+            backend.infer(self.inputs(self.coarse(artifact, (1, 1, 2, 2))))
 
     def test_a_backend_can_be_activated_again(self, artifact: Artifact) -> None:
         backend = self.opened(artifact)
@@ -85,7 +88,7 @@ class BackendSuite:
             with backend:
                 backend.activate()
                 np.testing.assert_allclose(
-                    backend.infer({"coarse": coarse})["fine"], self.truth(coarse), rtol=0, atol=2e-5
+                    backend.infer(self.inputs(coarse))["fine"], self.truth(coarse), rtol=0, atol=2e-5
                 )
 
     def test_it_says_what_computes(self, artifact: Artifact) -> None:
@@ -97,12 +100,12 @@ class BackendSuite:
         coarse = self.coarse(artifact, (1, 2, 4, 4))
         halo = artifact.contract.halo
         inputs = {
-            "dtype": {"coarse": coarse.astype(np.float64)},
-            "rank": {"coarse": coarse[0]},
-            "channels": {"coarse": coarse[:, :, :1]},
-            "no core": {"coarse": coarse[:, :, :, : halo.north + halo.south]},
+            "dtype": self.inputs(coarse.astype(np.float64)),
+            "rank": self.inputs(coarse[0]),
+            "channels": self.inputs(np.concatenate([coarse, coarse], axis=2)),
+            "no core": self.inputs(coarse[:, :, :, : halo.north + halo.south]),
             "missing": {},
-            "unknown": {"coarse": coarse, "theta": coarse},
+            "unknown": self.inputs(coarse) | {"theta": coarse},
         }[spoil]
         with self.opened(artifact) as backend, pytest.raises(ShapeMismatch):
             backend.infer(inputs)
@@ -115,7 +118,11 @@ class BackendSuite:
         with pytest.raises(UsageError):
             self.opened(artifact, threads=0)
 
+
+class GraphSuite(BackendSuite):
+    """What an engine that runs the graph must do besides."""
+
     def test_a_graph_that_breaks_its_promise_is_found_out(self, tmp_path: Path) -> None:
         artifact = Artifact.open(make_repeat_artifact(tmp_path / "liar", scale_factor=3))
         with pytest.raises(BackendFailed), self.opened(artifact) as backend:
-            backend.infer({"coarse": self.coarse(artifact, (1, 1, 2, 2))})
+            backend.infer(self.inputs(self.coarse(artifact, (1, 1, 2, 2))))

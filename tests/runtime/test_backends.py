@@ -4,20 +4,22 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, ProviderMismatch, ShapeMismatch, UsageError
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends import open_backend
 from gfs_sr.runtime.backends.base import BACKENDS, check_inputs
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tests.artifacts import make_repeat_artifact, repeat_contract
-from tests.runtime.backend_suite import BackendSuite
+from tests.runtime.backend_suite import BackendSuite, GraphSuite
 
 
-class TestOnnxRuntime(BackendSuite):
+class TestOnnxRuntime(GraphSuite):
     name = "onnxruntime"
     provider = "CPUExecutionProvider"
 
@@ -25,9 +27,38 @@ class TestOnnxRuntime(BackendSuite):
 @pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs openvino: pip install 'gfs-sr[openvino]'"
 )
-class TestOpenVino(BackendSuite):
+class TestOpenVino(GraphSuite):
     name = "openvino"
     provider = "CPU"
+
+
+class TestTorch(BackendSuite):
+    """On a network that torch itself builds: nearest cell, held in time, so that NumPy's repeat is the truth."""
+
+    name = "torch"
+    provider = "cpu"
+    config: ClassVar = {
+        "family": "interpolation", "variables": ["t2m", "sp"], "scale_factor": 3, "time_factor": 2,
+        "registration": "cell", "space": "nearest", "time": "hold",
+    }  # fmt: skip
+
+    @pytest.fixture
+    def artifact(self, tmp_path: Path) -> Artifact:
+        models = pytest.importorskip("gfs_sr.models", reason="needs torch, the extra `train`")
+        model = models.build(self.config)
+        with publish_artifact(tmp_path / "nearest") as draft:
+            save_file({}, draft / "weights.safetensors")
+            write_manifest(
+                draft, contract=model.make_contract(name="nearest"), config=model.config,
+                parameters=0, flops_per_fine_cell=0.0,
+            )  # fmt: skip
+        return Artifact.open(tmp_path / "nearest")
+
+    def inputs(self, coarse: np.ndarray) -> dict[str, np.ndarray]:
+        return {"coarse": coarse, "variable": np.array([0, 6], np.int64)}
+
+    def truth(self, coarse: np.ndarray) -> np.ndarray:
+        return coarse.repeat(2, axis=1).repeat(3, axis=3).repeat(3, axis=4)
 
 
 @pytest.fixture
@@ -93,7 +124,7 @@ def test_every_graph_input_has_a_promised_shape() -> None:
         "predictor_coarse_fine_time": (2, 12, 1, 8, 7),
         "predictor_fine": (2, 12, 2, 10, 12),
         "static_coarse": (2, 1, 1, 8, 7),
-        "static_fine": (2, 1, 2, 10, 12),
+        "static_fine": (2, 1, 8, 8, 7),  # two statics on 2 by 2 fine cells each
     }
     inputs = {name: np.zeros(shape, np.int64 if name == "variable" else np.float32) for name, shape in shapes.items()}
     assert check_inputs(contract, inputs) == (2, 12, 1, 10, 12)
@@ -107,7 +138,7 @@ def test_the_run_side_imports_no_torch(artifact: Artifact) -> None:
     code = f"""
 import sys
 import numpy as np
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends import open_backend
 with open_backend("onnxruntime", Artifact.open({str(artifact.path)!r})) as backend:
     backend.infer({{"coarse": np.zeros((1, 2, 2, 5, 3), np.float32)}})
