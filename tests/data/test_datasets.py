@@ -147,7 +147,7 @@ def test_the_reference_time_beside_valid_times_is_kept():
 
 def test_dimensions_may_stand_in_any_order():
     plain = dataset()
-    turned = plain.transpose("longitude", "time", "latitude").expand_dims({"height": [2.0], "number": [0]}, axis=1)
+    turned = plain.transpose("longitude", "time", "latitude").expand_dims({"height": [2.0], "number": [0]})
     np.testing.assert_array_equal(from_dataset(turned).load(), from_dataset(plain).load())
 
 
