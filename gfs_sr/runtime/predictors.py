@@ -82,7 +82,7 @@ class PredictorFields:
             first = self._first_fine(time_tile)
             times = self._fine_times[first : first + core]
         lat, lon = self._axes[grid]
-        return list(np.ascontiguousarray(_fields(self._wanted[grid], times, lat, lon), np.float32))
+        return list(np.ascontiguousarray(predictor_fields(self._wanted[grid], times, lat, lon), np.float32))
 
 
 def gather_plain(
@@ -109,7 +109,7 @@ def fine_axis(axis: AxisPlan, scale_factor: int) -> AxisPlan:
     return AxisPlan(scale_factor * axis.length, scale_factor * axis.core, 0, 0, boundary)
 
 
-def _fields(predictors: Sequence[Predictor], times: TimeArray, lat: FloatAxis, lon: FloatAxis) -> FloatAxis:
+def predictor_fields(predictors: Sequence[Predictor], times: TimeArray, lat: FloatAxis, lon: FloatAxis) -> FloatAxis:
     """(T, P, H, W) of the named predictors."""
     sun = {"solar_polar": 0, "solar_cos": 1, "solar_sin": 2}
     parts = solar_components(times, lat, lon) if any(each.name in sun for each in predictors) else None
