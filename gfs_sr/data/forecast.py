@@ -177,7 +177,7 @@ def check_values(values: Field, name: str, where: str) -> None:
         raise ValuesOutOfBounds(
             f"{name} has the value {worst:g} {row.units}, outside {row.bounds[0]:g} to {row.bounds[1]:g}",
             where,
-            "declare the fill value (_FillValue), mend the units attribute, or check that this is the field it is named",
+            "declare the fill value (_FillValue), mend the units, or check that this is the field it is named",
         )
 
 

@@ -65,7 +65,9 @@ class Grid:
                 )
             axes.append(axis)
         if np.abs(axes[0]).max() > 90 + 1e-6:
-            raise UnsupportedGrid(f"latitude {axes[0][np.abs(axes[0]).argmax()]:g} is beyond a pole", where, "check lat")
+            raise UnsupportedGrid(
+                f"latitude {axes[0][np.abs(axes[0]).argmax()]:g} is beyond a pole", where, "check lat"
+            )
         return cls(axes[0], axes[1])
 
     @property
@@ -114,10 +116,13 @@ class Grid:
         dlat = np.deg2rad(self.spacing_deg[0])
         phi = np.deg2rad(self.lat)
         upper, lower = np.minimum(phi + dlat / 2, np.pi / 2), np.maximum(phi - dlat / 2, -np.pi / 2)
-        area = np.sin(upper) - np.sin(lower)
-        return area / area.mean()
+        area: FloatArray = np.sin(upper) - np.sin(lower)
+        weights: FloatArray = area / area.mean()
+        return weights
 
-    def refine(self, scale_factor: int, registration: Registration, extent: str = "hull") -> "tuple[Grid, AxisWindow, AxisWindow]":
+    def refine(
+        self, scale_factor: int, registration: Registration, extent: str = "hull"
+    ) -> "tuple[Grid, AxisWindow, AxisWindow]":
         """The fine grid and, per axis, which of the s·N model output indices it keeps.
 
         Args:

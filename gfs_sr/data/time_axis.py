@@ -36,7 +36,9 @@ class TimeAxis:
             bad = int(np.argmax(steps <= np.timedelta64(0, "ns")))
             verb = "occurs twice" if steps[bad] == np.timedelta64(0, "ns") else "comes before the frame ahead of it"
             raise UnsortedTimes(
-                f"valid time {np.datetime_as_string(times[bad + 1], 'm')} {verb}", where, "sort the frames, drop doubles"
+                f"valid time {np.datetime_as_string(times[bad + 1], 'm')} {verb}",
+                where,
+                "sort the frames, drop doubles",
             )
         if steps.size and steps.max() != steps.min():
             # the step that occurs most is the intended one
@@ -49,7 +51,8 @@ class TimeAxis:
                 where,
                 "supply the missing frames, or select a run of evenly spaced ones",
             )
-        return cls(times[0] if reference_time is None else np.datetime64(reference_time, "ns"), times)
+        start = times[0] if reference_time is None else reference_time.astype("datetime64[ns]")
+        return cls(start, times)
 
     def __len__(self) -> int:
         return int(self.valid_times.size)

@@ -66,20 +66,31 @@ class Variable:
         )
 
 
+STANDARD_GRAVITY = 9.80665  # m s-2, 3rd CGPM 1901: geopotential over it is geopotential height
+
 _KELVIN = {
     "kelvin": (1.0, 0.0),
     "degK": (1.0, 0.0),
     "degC": (1.0, 273.15),
     "Celsius": (1.0, 273.15),
     "celsius": (1.0, 273.15),
+    "deg_C": (1.0, 273.15),
+    "degree_Celsius": (1.0, 273.15),
     "°C": (1.0, 273.15),
     "C": (1.0, 273.15),
 }
-_PASCAL = {"hPa": (100.0, 0.0), "mbar": (100.0, 0.0), "millibars": (100.0, 0.0), "kPa": (1000.0, 0.0)}
+_PASCAL = {
+    "hPa": (100.0, 0.0),
+    "mbar": (100.0, 0.0),
+    "mb": (100.0, 0.0),
+    "millibars": (100.0, 0.0),
+    "kPa": (1000.0, 0.0),
+}
 _SPEED = {
     "m/s": (1.0, 0.0),
     "m s**-1": (1.0, 0.0),
     "m.s-1": (1.0, 0.0),
+    "m s^-1": (1.0, 0.0),
     "meter/second": (1.0, 0.0),
     "km/h": (1 / 3.6, 0.0),
     "knots": (0.514444, 0.0),  # 1852 m per hour
@@ -89,12 +100,25 @@ _PERCENT = {"percent": (1.0, 0.0), "1": (100.0, 0.0), "(0 - 1)": (100.0, 0.0)}
 _WATER = {
     "kg m**-2": (1.0, 0.0),
     "kg/m^2": (1.0, 0.0),
+    "kg m^-2": (1.0, 0.0),
     "mm": (1.0, 0.0),
     "m": (1000.0, 0.0),  # a meter of liquid water is 1000 kg m-2
     "m of water equivalent": (1000.0, 0.0),
 }
-_MASS_RATIO = {"kg kg**-1": (1.0, 0.0), "kg/kg": (1.0, 0.0), "1": (1.0, 0.0), "g kg-1": (1e-3, 0.0), "g/kg": (1e-3, 0.0)}
-_METER = {"gpm": (1.0, 0.0), "km": (1000.0, 0.0), "meters": (1.0, 0.0), "m**2 s**-2": (1 / 9.80665, 0.0)}
+_MASS_RATIO = {
+    "kg kg**-1": (1.0, 0.0),
+    "kg/kg": (1.0, 0.0),
+    "1": (1.0, 0.0),
+    "g kg-1": (1e-3, 0.0),
+    "g/kg": (1e-3, 0.0),
+}
+_METER = {
+    "gpm": (1.0, 0.0),
+    "km": (1000.0, 0.0),
+    "meters": (1.0, 0.0),
+    "m**2 s**-2": (1 / STANDARD_GRAVITY, 0.0),
+    "m2 s-2": (1 / STANDARD_GRAVITY, 0.0),
+}
 _FRACTION = {"(0 - 1)": (1.0, 0.0), "Proportion": (1.0, 0.0), "0 - 1": (1.0, 0.0), "%": (0.01, 0.0), "": (1.0, 0.0)}
 
 
@@ -153,7 +177,8 @@ _ROWS = (
         "msl", "Mean sea level pressure", "air_pressure_at_mean_sea_level", "Pa", _I, (85000.0, 110000.0),
         (101200.0, 1300.0), 10.0,
         (GribKey("msl"), *_at("prmsl mslet msl", "meanSea", 0)),
-        frozenset({"prmsl", "psl", "mslp", "mean_sea_level_pressure", "PRMSL_meansealevel", "air_pressure_at_sea_level"}),
+        frozenset({"prmsl", "psl", "mslp", "mean_sea_level_pressure", "PRMSL_meansealevel",
+                   "air_pressure_at_sea_level"}),
         _PASCAL,
     ),
     Variable(
@@ -180,15 +205,18 @@ _ROWS = (
     ),
     Variable(
         "u", "Eastward wind", "eastward_wind", "m s-1", _I, (-200.0, 200.0), (3.0, 10.0), 0.2,
-        (GribKey("u", "isobaricInhPa"),), frozenset({"u_component_of_wind"}), _SPEED, vector_partner="v", on_levels=True,
+        (GribKey("u", "isobaricInhPa"),), frozenset({"u_component_of_wind"}), _SPEED, vector_partner="v",
+        on_levels=True,
     ),
     Variable(
         "v", "Northward wind", "northward_wind", "m s-1", _I, (-200.0, 200.0), (0.0, 8.0), 0.2,
-        (GribKey("v", "isobaricInhPa"),), frozenset({"v_component_of_wind"}), _SPEED, vector_partner="u", on_levels=True,
+        (GribKey("v", "isobaricInhPa"),), frozenset({"v_component_of_wind"}), _SPEED, vector_partner="u",
+        on_levels=True,
     ),
     Variable(
-        "w", "Vertical velocity", "lagrangian_tendency_of_air_pressure", "Pa s-1", _I, (-100.0, 100.0), (0.0, 0.2), 0.01,
-        (GribKey("w", "isobaricInhPa"),), frozenset({"omega", "vertical_velocity"}), {"Pa s**-1": (1.0, 0.0)},
+        "w", "Vertical velocity", "lagrangian_tendency_of_air_pressure", "Pa s-1", _I, (-100.0, 100.0), (0.0, 0.2),
+        0.01, (GribKey("w", "isobaricInhPa"),), frozenset({"omega", "vertical_velocity"}),
+        {"Pa s**-1": (1.0, 0.0), "Pa/s": (1.0, 0.0)},
         on_levels=True,
     ),
     Variable(

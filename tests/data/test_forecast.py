@@ -1,5 +1,8 @@
 """Forecast: selections, shapes, checks of values; variables computed from others."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,7 +19,9 @@ from gfs_sr.errors import AllMissing, MissingVariable, ShapeMismatch, Unreadable
 def forecast() -> Forecast:
     values = 280.0 + np.arange(5 * 2 * 3 * 4, dtype=np.float32).reshape(5, 2, 3, 4) / 100
     grid = Grid.from_axes([50.0, 49.0, 48.0], [1.0, 2.0, 3.0, 4.0], "test")
-    times = TimeAxis.from_times(None, np.datetime64("2024-01-01T00", "ns") + np.arange(5) * np.timedelta64(1, "h"), "test")
+    times = TimeAxis.from_times(
+        None, np.datetime64("2024-01-01T00", "ns") + np.arange(5) * np.timedelta64(1, "h"), "test"
+    )
     return Forecast.from_arrays(values, ["t2m", "d2m"], grid, times)
 
 
@@ -119,3 +124,9 @@ def test_a_dataset_opened_by_the_user_names_its_file(golden):
 
     with xr.open_dataset(golden / "era5_germany_wind.nc") as dataset:
         assert from_dataset(dataset).source == "era5_germany_wind.nc"
+
+
+def test_importing_the_readers_costs_neither_xarray_nor_eccodes():
+    code = "import sys, gfs_sr.data.sources; print([x for x in ('xarray', 'eccodes', 'zarr') if x in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

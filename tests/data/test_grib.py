@@ -156,7 +156,7 @@ def test_two_ranges_of_one_end_are_refused(tmp_path):
 def test_a_truncated_file_is_refused(tmp_path, kept):
     path = tmp_path / "cut.grib2"
     path.write_bytes((encode(Message(temperature())) * 2)[:kept])
-    with pytest.raises(UnreadableFile, match="cut.grib2"):
+    with pytest.raises(UnreadableFile, match=r"cut\.grib2"):
         open_forecast(path)
 
 

@@ -26,7 +26,14 @@ OPENS: dict[str, tuple[str, int, int, int, bool, int]] = {
     "grib/cfgrib/regular_ll_msl.grib": ("msl", 1, 181, 360, False, 0),
     "grib/cfgrib/regular_ll_wrong_increment.grib": ("t2m", 1, 37, 72, False, 0),
     "grib/cfgrib/t_on_different_level_types.grib": ("t@100", 1, 37, 72, False, 0),
-    "grib/cfgrib/uv_on_different_levels.grib": ("u@1000 u@850 u@700 u@500 u@400 v@1000 v@700 v@500", 2, 37, 72, False, 0),
+    "grib/cfgrib/uv_on_different_levels.grib": (
+        "u@1000 u@850 u@700 u@500 u@400 v@1000 v@700 v@500",
+        2,
+        37,
+        72,
+        False,
+        0,
+    ),
     "grib/cmc_glb_0p24_t.grib2": ("t@1", 1, 751, 1500, True, -180),
     "grib/ecmwf_2t_0p1_uk_ensmean_20240101.grib1": ("t2m wspd msl", 2, 141, 151, False, -180),
     "grib/ecmwf_ifs_2t_msl_ccsds_20250115_18z_f24.grib2": ("t2m msl", 1, 721, 1440, False, -180),
@@ -210,7 +217,9 @@ def test_alternating_rows_are_put_right(shared_data):
 
 def test_second_fields_of_a_message_are_found(shared_data):
     forecast = open_forecast(shared_data / "pressure/gfs_2p5_20111008_00z_f072.grib2")
-    levels = {base: {name.partition("@")[2] for name in forecast.variables if name.startswith(base)} for base in ("u@", "v@")}
+    levels = {
+        base: {name.partition("@")[2] for name in forecast.variables if name.startswith(base)} for base in ("u@", "v@")
+    }
     assert len(levels["u@"]) == 26
     assert levels["u@"] == levels["v@"]
 

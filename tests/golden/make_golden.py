@@ -38,7 +38,9 @@ def cut_packed(source: Path, target: Path, frames: int) -> None:
             new.createDimension(name, frames if name == "time" else dimension.size)
         for name, variable in old.variables.items():
             attrs = {key: variable.getncattr(key) for key in variable.ncattrs()}
-            copy = new.createVariable(name, variable.dtype, variable.dimensions, fill_value=attrs.pop("_FillValue", None))
+            copy = new.createVariable(
+                name, variable.dtype, variable.dimensions, fill_value=attrs.pop("_FillValue", None)
+            )
             copy.setncatts(attrs)
             copy[:] = variable[:frames] if "time" in variable.dimensions else variable[:]
 

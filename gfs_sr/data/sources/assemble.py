@@ -66,7 +66,9 @@ def assemble(
     notes = [note for source in sources for note in source.notes]
     names, derived, excuses = _choose(offered, sources, variables, derive, where)
     notes += excuses
-    parts = list(dict.fromkeys(part for name in names for part in (RECIPES[name].inputs if name in derived else [name])))
+    parts = list(
+        dict.fromkeys(part for name in names for part in (RECIPES[name].inputs if name in derived else [name]))
+    )
     frames = {name: _join(name, offered[name], where) for name in parts}
     times, left_out = _common_times(frames, where, everything=variables is None)
     notes += left_out.values()
@@ -282,7 +284,7 @@ def _reader(run: _Frames, valid_times: TimeArray) -> ReadField:
         read, index = run.readers[0]
         return lambda _: read(index)
     positions = np.searchsorted(run.valid_times, valid_times)
-    chosen = [run.readers[position] for position in positions]
+    chosen: list[tuple[ReadField, int]] = [run.readers[position] for position in positions]
 
     def read_frame(frame: int) -> Field:
         read, index = chosen[frame]
@@ -292,4 +294,8 @@ def _reader(run: _Frames, valid_times: TimeArray) -> ReadField:
 
 
 def _computed(compute: Callable[..., Field], readers: Sequence[ReadField]) -> ReadField:
-    return lambda frame: compute(*(read(frame) for read in readers))
+    def read_frame(frame: int) -> Field:
+        computed: Field = compute(*(read(frame) for read in readers))
+        return computed
+
+    return read_frame

@@ -54,7 +54,7 @@ def plan_buckets(fields: Mapping[Span, int], where: str) -> tuple[list[Bucket], 
             buckets.append(bucket)
         elif end == ends[0]:
             notes.append(
-                f"the first frame, {end / HOUR:g} h, is left out, since it covers more than one step of {step / HOUR:g} h"
+                f"the first frame, {end / HOUR:g} h, is left out: it covers more than one step of {step / HOUR:g} h"
             )
         else:
             raise _ambiguous(list(spans), where)

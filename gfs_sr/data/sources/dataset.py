@@ -147,7 +147,9 @@ def _conversion(match: _Match, times: TimeArray, notes: list[str]) -> tuple[floa
     units = str(match.array.attrs.get("units", "")).strip()
     if row.time_kind is TimeKind.ACCUMULATED and units in MEAN_RATES and len(times) > 1:
         seconds = float((times[1] - times[0]) / np.timedelta64(10**9, "ns"))
-        notes.append(f"{match.canonical} is given as a rate; it is taken as the mean over the step that ends at each time")
+        notes.append(
+            f"{match.canonical} is given as a rate; it is taken as the mean over the step that ends at each time"
+        )
         return seconds, 0.0
     if units.lower() not in NO_UNITS or units in row.accepts:
         return row.to_canonical(units, where)

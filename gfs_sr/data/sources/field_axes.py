@@ -134,7 +134,9 @@ def _kept(array: xr.DataArray, dim: str) -> bool:
 
 
 def _unknown(dim: str, size: int, role: Role, where: str) -> AmbiguousField:
-    what = {Role.MEMBER: "members of an ensemble", Role.REFERENCE: "forecasts", Role.HEIGHT: "heights"}.get(role, "entries")
+    what = {Role.MEMBER: "members of an ensemble", Role.REFERENCE: "forecasts", Role.HEIGHT: "heights"}.get(
+        role, "entries"
+    )
     return AmbiguousField(
         f"dimension {dim!r} holds {size} {what}, and no rule chooses one",
         where,
@@ -146,6 +148,7 @@ def _times(
     roles: dict[str, tuple[Role, xr.Variable]], dim: str | None, *, is_lead: bool, where: str
 ) -> tuple[TimeArray, np.datetime64 | None]:
     """(valid time of each frame, reference time or None)."""
+
     def values(role: Role, along: str | None) -> list[xr.Variable]:
         return [
             variable
@@ -163,8 +166,11 @@ def _times(
             valid = _instants(along[0], where)
             reference = valid[0] - leads[0]
         elif reference is None:
-            named = [variable for name, (role, variable) in roles.items() if role is Role.TIME and variable.size == 1
-                     and name != "valid_time"]
+            named = [
+                variable
+                for name, (role, variable) in roles.items()
+                if role is Role.TIME and variable.size == 1 and name != "valid_time"
+            ]
             if not named:
                 raise UnsortedTimes("lead times, but no time they count from", where, "add the reference time")
             reference = _instants(named[0], where)[0]

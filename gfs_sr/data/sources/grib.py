@@ -179,7 +179,9 @@ class _Reader:
                 )
             if other.path != field.path:
                 raise UnsortedTimes(
-                    f"the frame of {name} for {when} occurs twice", f"{other.path}; {field.path}", "give each frame once"
+                    f"the frame of {name} for {when} occurs twice",
+                    f"{other.path}; {field.path}",
+                    "give each frame once",
                 )
             if not np.array_equal(read_grid_values(field), read_grid_values(other), equal_nan=True):
                 raise AmbiguousField(

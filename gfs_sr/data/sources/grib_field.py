@@ -102,7 +102,7 @@ def read_orientation(field: GribField) -> Orientation:
         raise UnsupportedGrid(
             f"the grid is {field.grid_type}; only regular latitude-longitude grids can be upscaled",
             where,
-            "interpolate to a regular latitude-longitude grid first, for example with `cdo remapbil` or `grib_interpol`",
+            "interpolate to a regular latitude-longitude grid first, for example with `cdo remapbil`",
         )
     with _open(field) as handle:
         get: Callable[[str], float] = lambda key: float(eccodes.codes_get_double(handle, key))  # noqa: E731

@@ -45,7 +45,9 @@ def message_spans(path: Path) -> list[tuple[int, int]]:
 
 def damaged(path: Path | str, reason: str) -> UnreadableFile:
     """The error for a file whose messages cannot be decoded."""
-    return UnreadableFile(f"not readable as GRIB: {reason}", str(path), "fetch the file again: it is cut off or damaged")
+    return UnreadableFile(
+        f"not readable as GRIB: {reason}", str(path), "fetch the file again: it is cut off or damaged"
+    )
 
 
 def split_fields(message: bytes) -> Iterator[bytes]:

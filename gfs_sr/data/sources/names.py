@@ -10,9 +10,7 @@ HEIGHT_TOLERANCE = {"2 m": (1.0, 2.5), "10 m": (9.5, 10.5)}
 BY_NAME, BY_ALIAS, BY_STANDARD_NAME = range(3)
 
 
-def match_variable(
-    array: xr.DataArray, *, has_level: bool, height_m: float | None
-) -> tuple[Variable, int] | None:
+def match_variable(array: xr.DataArray, *, has_level: bool, height_m: float | None) -> tuple[Variable, int] | None:
     """(row, rank of the match, 0 the best) or None: exact name, then alias, then standard name with height.
 
     Args:

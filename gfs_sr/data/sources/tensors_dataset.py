@@ -75,9 +75,14 @@ def _record(
     source: str,
     variables: Collection[str] | None,
 ) -> TensorRecord | None:
-    levels = [levels_hpa(name, part.coords[name].variable) for name, (role, _) in roles.items()
-              if role is Role.LEVEL and name in part.coords and part.coords[name].size == 1]
-    heights = [float(variable.values) for role, variable in roles.values() if role is Role.HEIGHT and variable.ndim == 0]
+    levels = [
+        levels_hpa(name, part.coords[name].variable)
+        for name, (role, _) in roles.items()
+        if role is Role.LEVEL and name in part.coords and part.coords[name].size == 1
+    ]
+    heights = [
+        float(variable.values) for role, variable in roles.values() if role is Role.HEIGHT and variable.ndim == 0
+    ]
     named = part.rename(label)
     match = match_variable(named, has_level=bool(levels), height_m=heights[0] if heights else None)
     name = label if match is None else match[0].name
@@ -112,7 +117,7 @@ def _coordinate(part: xr.DataArray, roles: Roles, wanted: Role, horizontal: list
     for name, (role, variable) in roles.items():
         if role is not wanted or not variable.ndim:
             continue
-        here = part.coords[name] if name in part.coords else variable
+        here = part.coords.get(name, variable)
         dims = [dim for dim in here.dims if dim in horizontal]
         # a moving nest would have a grid per frame: the first stands for all
         still = here.isel({dim: 0 for dim in here.dims if dim not in dims})

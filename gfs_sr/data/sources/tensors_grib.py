@@ -86,6 +86,8 @@ def _record(name: str, fields: Sequence[GribField]) -> TensorRecord:
 def _values(name: str, field: GribField) -> npt.NDArray[np.float32]:
     values = read_grid_values(field)
     if match_field(field) is not None:
-        factor, offset = lookup(base_name(name) if "@" in name else name).to_canonical(field.units, f"{field.path}, {name}")
+        factor, offset = lookup(base_name(name) if "@" in name else name).to_canonical(
+            field.units, f"{field.path}, {name}"
+        )
         values = values * factor + offset
     return values.astype(np.float32)
