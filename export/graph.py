@@ -88,7 +88,7 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
         "predictor_coarse_fine_time": coarse | {1: fine_time},
         "predictor_fine": {0: batch, 1: fine_time, 3: fine_lat, 4: fine_lon},
         "static_coarse": {0: batch, 3: lat, 4: lon},
-        "static_fine": {0: batch, 3: fine_lat, 4: fine_lon},
+        "static_fine": {0: batch, 3: lat, 4: lon},
     }
     if contract.any_subset and len(contract.inputs) > 1:
         channel = Dim("C", min=1, max=len(contract.inputs))

@@ -6,11 +6,12 @@ import numpy.typing as npt
 from export.parity import Batch
 from gfs_sr.contract import Contract, PredictorGrid
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.solar import cos_solar_zenith
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.errors import CheckpointInvalid
 from gfs_sr.models.checkpoint import Sample
 from gfs_sr.runtime.backends.base import Array, halo_of, input_shapes
+from gfs_sr.runtime.predictors import predictor_fields
+from gfs_sr.runtime.statics import static_inputs
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -87,38 +88,12 @@ def _window(
     for grid, (times, lats, lons) in positions.items():
         places = _at(_hours(sample.times.valid_times), times), _at(sample.grid.lat, lats), _at(sample.grid.lon, lons)
         if contract.predictors_on(grid):
-            stacked = [_predictor(each.name, sample, *places) for each in contract.predictors_on(grid)]
-            window[f"predictor_{grid}"] = np.stack(stacked, axis=1)
-    if contract.statics_coarse:
-        window["static_coarse"] = _statics(sample, contract, contract.statics_coarse, inside[1], inside[2])
-    if contract.statics_fine:
-        nearest = [np.clip(np.rint(each), 0, size - 1).astype(np.intp)
-                   for each, size in ((fine_rows, sizes[1]), (fine_columns, sizes[2]))]  # fmt: skip
-        window["static_fine"] = _statics(sample, contract, contract.statics_fine, *nearest)
+            stamps = sample.times.valid_times[0] + (places[0] * 3.6e12).astype("timedelta64[ns]")
+            window[f"predictor_{grid}"] = predictor_fields(contract.predictors_on(grid), stamps, *places[1:])
+    given = ({name: np.asarray(each) for name, each in sample.statics.items()}, sample.grid) if sample.statics else None
+    for name, field in static_inputs(contract, sample.grid, given).items():
+        window[name] = np.nan_to_num(field[np.ix_(np.arange(field.shape[0]), inside[1], inside[2])])[None]
     return window
-
-
-def _statics(
-    sample: Sample,
-    contract: Contract,
-    names: tuple[str, ...],
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.intp],
-) -> FloatArray:
-    """(1, K, h, w) in model units; a static that the sample lacks is flat."""
-    fields = []
-    for name in names:
-        scale = contract.normalization[name]
-        field = np.asarray(sample.statics.get(name, np.full(sample.grid.shape, scale.mean)), np.float64)
-        fields.append((field[np.ix_(rows, columns)] - scale.mean) / scale.sd)
-    return np.nan_to_num(np.stack(fields))[None]
-
-
-def _predictor(name: str, sample: Sample, hours: FloatArray, lat: FloatArray, lon: FloatArray) -> FloatArray:
-    if name == "latitude":
-        return np.broadcast_to(np.deg2rad(lat)[None, :, None], (hours.size, lat.size, lon.size))
-    times = sample.times.valid_times[0] + (hours * 3.6e12).astype("timedelta64[ns]")
-    return np.asarray(cos_solar_zenith(times, lat, lon), np.float64)
 
 
 def _hours(times: npt.NDArray[np.datetime64]) -> FloatArray:

@@ -243,7 +243,7 @@ def input_shapes(contract: Contract, core: tuple[int, ...]) -> dict[str, tuple[i
     for grid, (times, cells) in leading.items():
         shapes[f"predictor_{grid}"] = (b, times, len(contract.predictors_on(grid)), *cells)
     shapes["static_coarse"] = (b, 1, len(contract.statics_coarse), *padded)
-    shapes["static_fine"] = (b, 1, len(contract.statics_fine), *fine)
+    shapes["static_fine"] = (b, 1, len(contract.statics_fine) * contract.scale_factor**2, *padded)
     return {name: shapes[name] for name in contract.graph_inputs()}
 
 
