@@ -58,7 +58,11 @@ Source source_of(const Axis& axis, std::int64_t index) {
     bool crossed = false;
     if (axis.north && axis.south) {  // whole turns first, so that the loop below is short for any halo
         const std::int64_t turn = 2 * axis.length - 2 + *axis.north + *axis.south;
-        index = wrap(index, turn);
+        if (index < 0) {
+            index += (-index - 1) / turn * turn;
+        } else if (index >= axis.length) {
+            index -= (index - axis.length) / turn * turn;
+        }
     }
     while (true) {
         if (index < 0 && axis.north) {

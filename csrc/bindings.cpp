@@ -193,7 +193,9 @@ void scatter_checked(const py::object& fine, const Plan& plan, std::int64_t time
     py::ssize_t mask_channels = channels;
     const std::vector<py::array> sources = frame_arrays(masks, "mask", 'u', 1, mask_channels, plan);
     if (!sources.empty()) {
-        check_frames({plan.time.length, plan.time.core, 0, 0, Boundary::edge, {}, {}}, time_tile, first_mask,
+        // the last fine frames of a core may be nearest to the coarse frame behind it
+        const std::int64_t behind = std::min<std::int64_t>(plan.time.after, 1);
+        check_frames({plan.time.length, plan.time.core, 0, behind, Boundary::edge, {}, {}}, time_tile, first_mask,
                      std::ssize(sources));
     }
     const py::array offsets = per_channel(offset, "offset", channels);

@@ -4,14 +4,15 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 namespace gfs_sr {
 
-int useful_threads(int requested, std::int64_t cells, std::int64_t least_cells) {
+int useful_threads(int requested, std::int64_t cells) {
     const std::int64_t wanted = requested > 0 ? requested : std::max(1U, std::thread::hardware_concurrency());
-    return static_cast<int>(std::clamp<std::int64_t>(cells / least_cells, 1, wanted));
+    return static_cast<int>(std::clamp<std::int64_t>(cells / least_cells_per_thread, 1, wanted));
 }
 
 void parallel_for(std::int64_t items, int threads, const std::function<void(std::int64_t)>& body) {

@@ -6,8 +6,14 @@
 
 namespace gfs_sr {
 
-// Threads worth starting: `requested` (0: one per processor), but each with at least `least_cells` cells to do.
-int useful_threads(int requested, std::int64_t cells, std::int64_t least_cells = std::int64_t{1} << 16);
+#if defined(GFS_SR_SANITIZED)
+inline constexpr std::int64_t least_cells_per_thread = 1;  // small plans must meet their races too
+#else
+inline constexpr std::int64_t least_cells_per_thread = std::int64_t{1} << 16;
+#endif
+
+// Threads worth starting: `requested` (0: one per processor), but each with enough cells to do.
+int useful_threads(int requested, std::int64_t cells);
 
 // Calls body(item) for every item in [0, items), on `threads` threads. The first exception is rethrown here.
 // Threads live for one call only: a pool that outlives it would be lost after a fork, as in a data loader.

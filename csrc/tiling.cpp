@@ -12,8 +12,13 @@
 namespace gfs_sr {
 namespace {
 
-constexpr std::int64_t scratch_cells = 4096;                    // 16 KiB: half of a first-level cache
-constexpr std::size_t streaming_bytes = std::size_t{8} << 20;  // a target this large is out of the caches before it is read
+constexpr std::int64_t scratch_cells = 4096;  // 16 KiB: half of a first-level cache
+// a target this large is out of the caches before it is read
+#if defined(GFS_SR_SANITIZED)
+constexpr std::size_t streaming_bytes = 4096;
+#else
+constexpr std::size_t streaming_bytes = std::size_t{8} << 20;
+#endif
 
 std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
@@ -277,7 +282,9 @@ void scatter(std::span<const std::byte> fine, Element element, std::int64_t chan
         const std::uint8_t* mask = nullptr;
         if (!masks.data.empty()) {
             const bool is_bucket = !refinement.bucket.empty() && refinement.bucket[at(channel)];
-            const std::int64_t coarse = nearest_coarse(plan.time, frame, refinement.time_factor, !is_bucket);
+            // a model that sees no later frame is masked by the last one it saw
+            const bool is_instant = !is_bucket && plan.time.after > 0;
+            const std::int64_t coarse = nearest_coarse(plan.time, frame, refinement.time_factor, is_instant);
             mask = masks.data[at(coarse - masks.first)] + channel * plan.lat.length * plan.lon.length;
         }
         for (std::int64_t row = first_row; row < stop_row; ++row) {

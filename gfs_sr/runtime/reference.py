@@ -108,7 +108,8 @@ def scatter(
             if mask is not None:
                 first_mask = plan.window(time_tile).start if mask_first_frame is None else mask_first_frame
                 in_bucket = bucket is not None and bool(bucket[channel])
-                times = nearest_coarse(plan.time, cells[0], time_factor, not in_bucket)
+                # a model that sees no later frame is masked by the last one it saw
+                times = nearest_coarse(plan.time, cells[0], time_factor, not in_bucket and plan.time.after > 0)
                 rows = nearest_coarse(plan.lat, cells[1], scale_factor, is_node)
                 columns = nearest_coarse(plan.lon, cells[2], scale_factor, is_node)
                 for k, time in enumerate(times):

@@ -286,7 +286,8 @@ def scatter(
         mask: coarse frames (C, H, W), nonzero where masked.
         mask_first_frame: index of mask[0] on the plan's time axis; the first frame the time tile sees, if not given.
         bucket: (C,) whether a channel's fine frame f lies in coarse frame f // r (accumulated or averaged), not
-            nearest to f / r (instant, as are all where nothing is given).
+            nearest to f / r (instant, as are all where nothing is given). Without a halo after the core the nearest
+            frame is f // r too: the model sees no later one.
         threads: 0 for one per processor.
 
     Raises:

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Builds the core under the sanitizers and runs the round trip over random plans. usage: sanitize.sh [build folder]
+set -eu
+here=$(dirname "$0")/..
+build=${1:-build/sanitize}
+for sanitizers in address,undefined thread; do
+    cmake -S "$here" -B "$build/$sanitizers" -DGFS_SR_SANITIZE="$sanitizers" >/dev/null
+    cmake --build "$build/$sanitizers"
+    "$build/$sanitizers/fuzz_tiling" 3000
+done
