@@ -318,6 +318,22 @@ def test_files_join_by_variable_and_time(tmp_path):
     np.testing.assert_array_equal(forecast.load()[:, 1], from_dataset(dataset("d2m")).load()[:, 0])
 
 
+def test_a_frame_in_two_files_is_refused(tmp_path):
+    for name, part in (("a", slice(0, 3)), ("b", slice(2, 4))):
+        dataset().isel(time=part).to_netcdf(tmp_path / f"{name}.nc")
+    with pytest.raises(UnsortedTimes, match="occurs twice"):
+        open_forecast([tmp_path / "a.nc", tmp_path / "b.nc"])
+
+
+def test_static_fields_of_several_runs_are_one(tmp_path):
+    for hour in (0, 6):
+        start = TIMES[0] + np.timedelta64(hour, "h")
+        given = dataset("orog", "m").assign_coords(forecast_reference_time=start)
+        given.isel(time=slice(hour // 6, hour // 6 + 1)).to_netcdf(tmp_path / f"{hour}.nc")
+    forecast = open_forecast([tmp_path / "0.nc", tmp_path / "6.nc"], ["orog"])
+    assert len(forecast.times) == 1
+
+
 def test_files_on_two_grids_are_refused(tmp_path):
     dataset().to_netcdf(tmp_path / "a.nc")
     dataset("d2m", lat=(60.0, 59.0, 58.0)).to_netcdf(tmp_path / "b.nc")

@@ -7,7 +7,8 @@ import pytest
 import xarray as xr
 
 from gfs_sr.data.sources import open_forecast, open_statics
-from gfs_sr.data.sources.grib_field import parse_step_range
+from gfs_sr.data.sources.grib import match_field
+from gfs_sr.data.sources.grib_field import parse_step_range, read_headers
 from gfs_sr.data.sources.grib_message import message_spans, split_fields
 from gfs_sr.errors import (
     AllMissing,
@@ -111,11 +112,18 @@ def test_members_of_an_ensemble_are_refused(tmp_path):
         open_forecast(path)
 
 
-def test_the_table_chooses_the_instant_field_where_an_average_stands_beside_it(tmp_path):
+def test_the_table_chooses_the_instant_field_where_an_average_stands_beside_it(golden):
+    header = next(read_headers(golden / "era5_uk_t2m.grib1"))
+    assert match_field(header) == ("t2m", 0)
+    for statistics in ("avg", "max", "min", "accum"):
+        assert match_field(replace(header, step_type=statistics)) is None
+
+
+def test_an_average_is_named_and_not_read(tmp_path):
     average = Message(temperature(5.0), end=6, step_type="avg")
     forecast = open_forecast(write(tmp_path / "a.grib2", average, Message(temperature(), end=6)))
     np.testing.assert_allclose(forecast.frame(0)[0], temperature(), atol=PACKED_24_BITS)
-    assert any("2t (heightAboveGround 2 avg)" in note for note in forecast.warnings)
+    assert any("avg_2t (heightAboveGround 2 avg)" in note for note in forecast.warnings)
 
 
 def test_accumulations_since_the_start_become_buckets(tmp_path):

@@ -179,6 +179,8 @@ def _join(name: str, runs: Sequence[Series], where: str) -> _Frames:
 
 
 def _one_reference(name: str, runs: Sequence[Series], where: str) -> np.datetime64 | None:
+    if lookup(name).time_kind is TimeKind.STATIC:
+        return None
     known = {run.reference_time for run in runs if run.reference_time is not None}
     if len(known) <= 1:
         return next(iter(known), None)
