@@ -1,0 +1,1 @@
+"""Scores of what is shipped: against the truth, and against every interpolation."""
