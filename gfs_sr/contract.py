@@ -50,14 +50,17 @@ class PredictorGrid(StrEnum):
     """Which cells a computed predictor is given on, and at which times: its graph input is `predictor_<value>`."""
 
     COARSE = "coarse"  # coarse cells with halo, coarse frames with halo: (B, T + halo, P, H + halo, W + halo)
-    COARSE_FINE_TIME = "coarse_fine_time"  # coarse cells with halo, fine frames of the core: (B, r·T, P, H + halo, W + halo)
+    COARSE_FINE_TIME = (
+        "coarse_fine_time"  # coarse cells with halo, fine frames of the core: (B, r·T, P, H + halo, W + halo)
+    )
     FINE = "fine"  # fine cells of the core, fine frames of the core: (B, r·T, P, s·H, s·W)
 
 
 class Predictor(_Frozen):
     """A field the runtime computes from coordinates and valid time alone."""
 
-    name: Literal["cos_solar_zenith", "latitude"]
+    # cos_solar_zenith is the sum of solar_polar and solar_cos: see gfs_sr.data.solar.solar_components
+    name: Literal["cos_solar_zenith", "latitude", "solar_polar", "solar_cos", "solar_sin"]
     grid: PredictorGrid
 
 
@@ -95,7 +98,9 @@ class Contract(_Frozen):
         coarse: (B, T + before + after, C, H + north + south, W + west + east), model units.
         variable: (C,) int64, ids of the table `gfs_sr.data.variables`; only where `any_subset`.
         predictor_<grid>: see `PredictorGrid`; P counts the predictors of that grid, in their order.
-        static_coarse: (B, 1, K, H + halo, W + halo); static_fine: (B, 1, K, s·H, s·W); model units.
+        static_coarse: (B, 1, K, H + halo, W + halo), model units.
+        static_fine: (B, 1, K·s², H + halo, W + halo), model units: fine values laid onto their coarse cells in the
+            order of `pixel_unshuffle`, so that one gather serves both.
     Output:
         fine: (B, r·T, C_out, s·H, s·W), model units.
     """
@@ -116,6 +121,7 @@ class Contract(_Frozen):
     interval_hours: tuple[float, ...]  # coarse intervals seen in training
     statics_coarse: tuple[str, ...] = ()
     statics_fine: tuple[str, ...] = ()
+    default_statics: Literal["terrain"] | None = None  # where the user gives none: the bundled map of the earth
     predictors: tuple[Predictor, ...] = ()
     stochastic: bool = False
     input_dtype: Literal["fp32"] = "fp32"

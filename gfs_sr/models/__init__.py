@@ -11,6 +11,7 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.errors import UsageError
 from gfs_sr.models.baseline import InterpolationModel
 from gfs_sr.models.factorized import Factorized, FactorizedConfig
+from gfs_sr.models.fused import Fused, FusedConfig
 from gfs_sr.models.model import Model, ModelConfig
 
 
@@ -47,12 +48,17 @@ class VariantFacts:
 
 FAMILIES: dict[str, Family] = {
     "interpolation": Family(InterpolationModel, ModelConfig),
+    "fused": Family(Fused, FusedConfig),
     "factorized": Family(Factorized, FactorizedConfig),
 }
 
 VARIANTS = (
     Variant("interpolation", "interpolation"),
     Variant("interpolation-sharpened", "interpolation", {"sharpening": 0.125}),
+    Variant("fused", "fused", default=True),
+    Variant("fused-cell", "fused", {"registration": "cell", "sharpening": 0.08}),
+    Variant("fused-3h", "fused", {"time_factor": 3, "interval_hours": 3.0}),
+    Variant("fused-space", "fused", {"time_factor": 1}),
     Variant("factorized", "factorized"),
     Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
 )

@@ -101,7 +101,7 @@ class SpatialStage(nn.Module):
         frames: Tensor = self.tail(self.features(x, static_coarse))
         fine = frames.reshape(B, T, *frames.shape[1:])
         if self.statics is not None and static_fine is not None:
-            fine = fine + self.statics(static_fine.flatten(0, 1))[:, None]
+            fine = fine + self.statics(F.pixel_shuffle(static_fine[:, 0], self.tail.scale_factor))[:, None]
         return fine
 
     def features(self, x: Tensor, static_coarse: Tensor | None) -> Tensor:
@@ -182,11 +182,12 @@ class Factorized(Model):
         """(B, T + halo, C, H + halo, W + halo) -> (B, r·T, C, s·H, s·W); no halo where the layers pad."""
         own = self.residual.temporal.reach + self.residual.spatial.reach
         margin = self.margin
-        inner, static = coarse, static_coarse
+        inner = coarse
         if self.settings.padding is Padding.VALID:
             inner = crop(coarse, margin - own)
-            static = crop(static_coarse, _space_only(margin - own)) if static_coarse is not None else None
-        fine: Tensor = self.residual(inner, static, static_fine)
+            static_coarse = _crop_static(static_coarse, margin - own)
+            static_fine = _crop_static(static_fine, margin)
+        fine: Tensor = self.residual(inner, static_coarse, static_fine)
         if self.settings.baseline_residual:
             fine = self._base(coarse) + fine
         return fine
@@ -250,7 +251,8 @@ class FoldedResidual(nn.Module):
         frames_out: Tensor = self.tail(features)
         sub_pixels = frames_out.reshape(B, -1, *frames_out.shape[1:])
         if self.statics is not None and static_fine is not None:
-            shift = F.pixel_unshuffle(self.statics(static_fine.flatten(0, 1)), self.scale_factor)
+            shift = self.statics(F.pixel_shuffle(static_fine[:, 0], self.scale_factor))
+            shift = F.pixel_unshuffle(shift, self.scale_factor)
             sub_pixels = sub_pixels + shift[:, None]
         return sub_pixels
 
@@ -269,16 +271,19 @@ class FoldedFactorized(nn.Module):
     def forward(self, coarse: Tensor, static_coarse: Tensor | None = None, static_fine: Tensor | None = None) -> Tensor:
         """As the network it was folded from."""
         rest = self.margin - self.own
-        static = crop(static_coarse, _space_only(rest)) if static_coarse is not None else None
-        sub_pixels: Tensor = self.residual(crop(coarse, rest), static, static_fine)
+        static_coarse = _crop_static(static_coarse, rest)
+        static_fine = _crop_static(static_fine, self.margin)
+        sub_pixels: Tensor = self.residual(crop(coarse, rest), static_coarse, static_fine)
         if self.base is not None:
             sub_pixels = self.base.sub_pixels(crop(coarse, self.margin - self.base.reach)) + sub_pixels
         fine = F.pixel_shuffle(sub_pixels.flatten(0, 1), self.scale_factor)
         return fine.reshape(-1, sub_pixels.shape[1], *fine.shape[1:])
 
 
-def _space_only(margin: Reach) -> Reach:
-    return Reach(north=margin.north, south=margin.south, west=margin.west, east=margin.east)
+def _crop_static(statics: Tensor | None, margin: Reach) -> Tensor | None:
+    """Statics have no frames to crop."""
+    space = Reach(north=margin.north, south=margin.south, west=margin.west, east=margin.east)
+    return crop(statics, space) if statics is not None else None
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

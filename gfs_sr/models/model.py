@@ -116,7 +116,8 @@ class Model(nn.Module, ABC):
         """
         facts = self.facts
         statics = (*self.statics_coarse, *self.statics_fine)
-        units = {each: _typical(each) for each in (*facts.variables, *statics)} | dict(normalization or {})
+        units = {each: _typical(each) for each in (*facts.variables, *statics)}
+        units |= self.normalization() | dict(normalization or {})
         return Contract(
             family=self.family,
             name=name,
@@ -133,11 +134,16 @@ class Model(nn.Module, ABC):
             interval_hours=interval_hours,
             statics_coarse=self.statics_coarse,
             statics_fine=self.statics_fine,
+            default_statics="terrain" if statics else None,
             predictors=self.predictors,
             stochastic=self.stochastic,
             base=f"{facts.space}/{facts.time}",
             sharpening=facts.sharpening,
         )
+
+    def normalization(self) -> dict[str, Scaling]:
+        """Model units that are part of the network; none where the training data decide."""
+        return {}
 
     @property
     def statics_coarse(self) -> tuple[str, ...]:

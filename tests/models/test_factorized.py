@@ -116,7 +116,7 @@ def test_folding_changes_nothing_but_the_operations(s, r):
     model = shake(small(scale_factor=s, time_factor=r, statics_coarse=("orog",), statics_fine=("lsm", "orog")))
     margin = model.margin
     x = coarse_input(margin, frames=3, rows=4, columns=5, batch=2)
-    static_coarse, static_fine = x[:, :1, :1] + 1, torch.randn(2, 1, 2, 4 * s, 5 * s)
+    static_coarse, static_fine = x[:, :1, :1] + 1, torch.randn(2, 1, 2 * s * s, *x.shape[3:])
     folded = fold(model)
     with torch.inference_mode():
         truth = model(x, static_coarse, static_fine)
@@ -129,7 +129,7 @@ def test_statics_are_named_in_the_contract_and_move_the_output():
     contract = model.make_contract(name="terrain")
     assert contract.graph_inputs() == ("coarse", "static_coarse", "static_fine")
     x = coarse_input(model.margin)
-    coarse, fine = torch.zeros_like(x[:, :1, :1]), torch.zeros(1, 1, 1, 6, 6)
+    coarse, fine = torch.zeros_like(x[:, :1, :1]), torch.zeros(1, 1, 36, *x.shape[3:])
     with torch.inference_mode():
         assert not torch.equal(model(x, coarse, fine), model(x, coarse + 1, fine))
         assert not torch.equal(model(x, coarse, fine), model(x, coarse, fine + 1))
