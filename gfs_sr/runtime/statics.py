@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from gfs_sr.contract import Contract
 from gfs_sr.data.grid import Boundary, Grid
 from gfs_sr.data.statics import coarse_statics, fine_cells, stack, static_blocks
 from gfs_sr.data.terrain import terrain
-from gfs_sr.errors import ShapeMismatch
+from gfs_sr.errors import ShapeMismatch, UsageError
 from gfs_sr.runtime.backends.base import Array
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.predictors import gather_plain
@@ -31,6 +32,29 @@ class Statics:
         """Fill the static buffers of one batch."""
         for name, field in self._fields.items():
             gather_plain([field], 0, self._plan, 0, tiles, buffers[name][: len(tiles)], field.shape[0], threads)
+
+
+def open_job_statics(layout: Layout, path: Path | None) -> Statics | None:
+    """The statics the model takes: the user's file, or the bundled terrain where the model was trained with it.
+
+    Raises:
+        UsageError: given but not taken, or taken but not to be had.
+    """
+    contract = layout.contract
+    names = tuple(dict.fromkeys([*contract.statics_coarse, *contract.statics_fine]))
+    if path is None and not names:
+        return None
+    if path is None:
+        if contract.default_statics is None:
+            raise UsageError(
+                f"{contract.name} needs {' and '.join(names)}", "--statics", "give a file that has them: --statics FILE"
+            )
+        return Statics(layout, None)
+    if not names:
+        raise UsageError(f"{contract.name} takes no statics", "--statics", "leave --statics out")
+    from gfs_sr.data.sources import open_statics
+
+    return Statics(layout, open_statics(path, names))
 
 
 def static_inputs(

@@ -18,6 +18,7 @@ from gfs_sr.runtime.planner import choose_layout
 from gfs_sr.runtime.request import Job, Request, prepare
 from gfs_sr.runtime.sink import FlagField, FloatField
 from gfs_sr.runtime.stages import CoarseFrame, Stages, Window
+from gfs_sr.runtime.statics import Statics, open_job_statics
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,8 @@ class _Runner:
         self._memory_bytes = memory_bytes
         self._first: np.datetime64 | None = None
         self._step: np.timedelta64 | None = None
-        self._stages: Stages | None = None
+        self._statics: Statics | None = None
+        self._statics_cores: tuple[int, int] | None = None
 
     def arrive(self, before: _Arrived | None, valid_time: np.datetime64, values: FloatField) -> _Arrived:
         """Check a new frame against the one before it, and fill what is masked."""
@@ -159,4 +161,7 @@ class _Runner:
         fine = TimeAxis(forecast.times.reference_time, first + step / r * np.arange(wanted))
         job = replace(job, fine_times=fine, extrapolated_frames=0)
         layout: Layout = choose_layout(job, self._request, self._memory_bytes, core_frames=1)
-        return Stages(layout, None, self._backend.threads or 0)
+        cores = (layout.plan.lat.core, layout.plan.lon.core)
+        if cores != self._statics_cores:  # the same fields serve every window of one tile size
+            self._statics, self._statics_cores = open_job_statics(layout, self._request.statics), cores
+        return Stages(layout, self._statics, self._backend.threads or 0)

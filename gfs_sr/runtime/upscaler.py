@@ -24,7 +24,7 @@ from gfs_sr.runtime.planner import choose_layout
 from gfs_sr.runtime.request import Job, Request, prepare
 from gfs_sr.runtime.sink import FileSink, FloatField, MemorySink, Sink
 from gfs_sr.runtime.stages import Stages
-from gfs_sr.runtime.statics import Statics
+from gfs_sr.runtime.statics import open_job_statics
 from gfs_sr.runtime.streaming import FineFrame, stream
 from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
 
@@ -166,7 +166,7 @@ class Upscaler:
             request.memory_bytes or self._memory_bytes,
             resident_bytes=sink.resident_bytes(job.output_cells),
         )
-        stages = Stages(layout, open_layout_statics(layout, request.statics), self.backend.threads or 0)
+        stages = Stages(layout, open_job_statics(layout, request.statics), self.backend.threads or 0)
         with sink:
             sink.open(self._describe(job, layout), layout.block_shape)
             timings = Pipeline(stages, self.backend, sink, progress).run()
@@ -234,29 +234,6 @@ class Upscaler:
             peak_rss_bytes=peak_rss_bytes(),
             warnings=(*self.artifact.warnings, *job.warnings),
         )
-
-
-def open_layout_statics(layout: Layout, path: Path | None) -> Statics | None:
-    """The statics the model takes: the user's file, or the bundled terrain where the model was trained with it.
-
-    Raises:
-        UsageError: given but not taken, or taken but not to be had.
-    """
-    contract = layout.contract
-    names = tuple(dict.fromkeys([*contract.statics_coarse, *contract.statics_fine]))
-    if path is None and not names:
-        return None
-    if path is None:
-        if contract.default_statics is None:
-            raise UsageError(
-                f"{contract.name} needs {' and '.join(names)}", "--statics", "give a file that has them: --statics FILE"
-            )
-        return Statics(layout, None)
-    if not names:
-        raise UsageError(f"{contract.name} takes no statics", "--statics", "leave --statics out")
-    from gfs_sr.data.sources import open_statics
-
-    return Statics(layout, open_statics(path, names))
 
 
 def sides(halo: Halo | str) -> dict[str, list[int]] | str:
