@@ -25,7 +25,8 @@ class Statics:
     """The model's static inputs on this job's grid, in model units."""
 
     def __init__(self, layout: Layout, given: tuple[Mapping[str, FloatField], Grid] | None) -> None:
-        self._fields = static_inputs(layout.contract, layout.job.horizontal.coarse, given)
+        inputs = static_inputs(layout.contract, layout.job.horizontal.coarse, given)
+        self._fields = {name: np.ascontiguousarray(field, np.float32) for name, field in inputs.items()}
         self._plan = replace(layout.plan, time=AxisPlan(1, 1, 0, 0, Boundary.EDGE))
 
     def gather(self, tiles: range, buffers: Mapping[str, Array], threads: int) -> None:
