@@ -136,6 +136,7 @@ class Fused(Model):
         between = self._prepare_times(
             coarse, predictor_coarse, predictor_coarse_fine_time, theta, self._hours if hours is None else hours
         )
+        between["land"] = self._land(coarse, static_coarse)
         return self._shuffled(base + self.residual(**prepared, **between))
 
     def space(
@@ -168,7 +169,11 @@ class Fused(Model):
         between = self._prepare_times(coarse, predictor_coarse, predictor_coarse_fine_time, fraction, hours)
         features = self.residual.trunk(prepared["fields"], prepared["static_normal"])
         _, correction, _ = self.residual.between(
-            features, **between, classes=prepared["classes"], unit=prepared["unit"]
+            features,
+            **between,
+            land=self._land(coarse, static_coarse),
+            classes=prepared["classes"],
+            unit=prepared["unit"],
         )
         inner = crop_space(coarse[:, 1:-1], self.cells)
         theta = fraction[:, None, :, None, None, None]
@@ -217,6 +222,7 @@ class Fused(Model):
             "spread": crop_space(spread, margin),
             "slopes": slopes.reshape(B, kept, C, *slopes.shape[2:]),
             "curvature": inputs.laplacian(crop_space(frames, self.cells - LINEAR_SIZE // 2 - 1)),
+            "lift": self._lift(frames),
             "static_normal": statics.normal,
             "detail": crop_space(detail, ring),
             "detail_normal": detail_normal.flatten(1, 2),
@@ -251,6 +257,20 @@ class Fused(Model):
             "after": crop_space(changes.after, 2),
             "sun": sun,
         }
+
+    def _land(self, coarse: Tensor, static_coarse: Tensor | None) -> Tensor:
+        """(B, H + 4, W + 4): share of land of the coarse cells."""
+        land = coarse.new_zeros(coarse[:, 0, 0].shape) if static_coarse is None else static_coarse[:, 0, 1]
+        return crop_space(land, self.cells - STATIC_RING)
+
+    def _lift(self, frames: Tensor) -> Tensor:
+        """(B, T, C, H + halo, W + halo) -> (B, T, C, H + 4, W + 4): what sharpening adds to the coarse field."""
+        inner = crop_space(frames, self.cells - STATIC_RING)
+        if self.base.sharpen is None:
+            return torch.zeros_like(inner)
+        around = crop(frames, Reach.space(self.cells - STATIC_RING) - self.base.sharpen.reach)
+        sharpened: Tensor = self.base.sharpen(around.flatten(0, 2)[:, None])
+        return sharpened.reshape(inner.shape) - inner
 
     def _static_base(self, static_coarse: Tensor) -> Tensor:
         """(B, 2, H + halo, W + halo) -> (B, 2·s², H + 4, W + 4): what the base makes of terrain and land."""
@@ -290,10 +310,10 @@ class Fused(Model):
         w, b, s, r = self.settings.width, self.settings.blocks, self.facts.scale_factor, self.facts.time_factor
         fine = s * s
         shared = 9 * 2 * w + 2 * fine * w + 2 * 25 * fine + 100
-        frame = 9 * w + 18 * w * w * b + LINEAR_SIZE**2 * fine + 30
+        frame = 9 * w + 18 * w * w * b + (LINEAR_SIZE**2 + 25) * fine + 50
         if r > 1:
             frame += 9 * (4 * w + 6) * w + w * w
-        time = 9 * w * w + 9 * w * fine + COEFFICIENTS * (w + 9 * fine) + 12 * fine
+        time = 9 * w * w + 9 * w * fine + COEFFICIENTS * (w + 9 * fine) + 20 * fine
         if r > 1:
             time += w * (w + 11) + 25 * fine + 4 * fine
         per_frame = 5 * (frame + r * time) + shared + r * 7 * w

@@ -20,7 +20,9 @@ from gfs_sr.models.receptive_field import Reach
 EMBEDDING: Final = 8
 CHANGES: Final = 6
 CONDITIONS: Final = SUN_FEATURES + 4  # and fraction, its square, its bump, the interval's length
-COEFFICIENTS: Final = 6  # of terrain and land: by local slope, by local spread, by physical unit
+COEFFICIENTS: Final = (
+    8  # of terrain and land by local slope, local spread, physical unit; of the filter; of the sharpening
+)
 CORRECTIONS: Final = 4  # of the coarse field between frames, and of the linear filter's strength
 LINEAR_SIZE: Final = 9  # of the filter on the Laplacian
 
@@ -57,7 +59,7 @@ class Between(nn.Module):
         self.interval = SpaceConv(4 * width + CHANGES, width)
         self.mix = nn.Conv2d(width, width, 1)
         self.embedding = nn.Embedding(len(CLASSES), EMBEDDING)
-        self.amplitude = nn.Embedding(len(CLASSES), SUN_FEATURES)
+        self.amplitude = nn.Embedding(len(CLASSES), 2 * SUN_FEATURES)  # anywhere, and more over land
         self.condition = nn.Linear(CONDITIONS + EMBEDDING, width)
         self.out = nn.Conv2d(width, width + CORRECTIONS + SUN_FEATURES, 1)
         nn.init.normal_(self.embedding.weight, std=0.3)
@@ -73,6 +75,7 @@ class Between(nn.Module):
         before: Tensor,
         after: Tensor,
         sun: Tensor,
+        land: Tensor,
         fraction: Tensor,
         hours: Tensor,
         classes: Tensor,
@@ -87,6 +90,7 @@ class Between(nn.Module):
             before: (B, T, C, h, w), second difference at the frame before.
             after: (B, T, C, h, w), at the frame after.
             sun: (B, T, M, 7, h, w), anomalies.
+            land: (B, h, w), share of the coarse cells.
             fraction: (B or 1, M).
             hours: (B or 1,), length of the interval.
             classes: (B or 1, C), of the variables.
@@ -125,8 +129,12 @@ class Between(nn.Module):
             + coarse[..., 2, :, :] * theta * after
         )
         own_sun = size * (out[:, :, :, :, w + CORRECTIONS :] * sun[:, :, :, None]).sum(dim=4)
-        amplitude = self.amplitude(classes) * unit[..., None]  # (B, C, 7)
-        class_sun = (amplitude[:, None, None, :, :, None, None] * sun[:, :, :, None]).sum(dim=4)
+        amplitude = (self.amplitude(classes) * unit[..., None])[
+            :, None, None, :, :, None, None
+        ]  # (B, 1, 1, C, 14, 1, 1)
+        everywhere, over_land = amplitude[:, :, :, :, :SUN_FEATURES], amplitude[:, :, :, :, SUN_FEATURES:]
+        by_place = everywhere + over_land * land[:, None, None, None, None]
+        class_sun = (by_place * sun[:, :, :, None]).sum(dim=4)
         return out[:, :, :, :, :w] * gate[..., None], correction + own_sun + class_sun, gate * coarse[..., 3, :, :]
 
 
@@ -156,10 +164,13 @@ class Head(nn.Module):
         slopes: Tensor,
         detail: Tensor,
         detail_normal: Tensor,
+        filtered: Tensor,
+        sharpened: Tensor,
+        gate: Tensor | None,
         classes: Tensor,
         unit: Tensor,
     ) -> Tensor:
-        """What features and terrain add.
+        """What features, terrain and the linear filter add.
 
         Args:
             features: (B, K, C, width, H + 4, W + 4), K times.
@@ -167,6 +178,9 @@ class Head(nn.Module):
             slopes: (B, K, C, 2, H, W), on terrain and on land.
             detail: (B, 2·s², H, W), terrain and land beyond their own interpolation.
             detail_normal: (B, 2·s², H + 4, W + 4), by their local spread.
+            filtered: (B, K, C, s², H, W), the linear filter's part.
+            sharpened: (B, K, C, s², H, W), what the base's sharpening added.
+            gate: (B, K, C, H, W), more of the filter, or none.
             classes: (B or 1, C).
             unit: (B or 1, C).
 
@@ -191,10 +205,13 @@ class Head(nn.Module):
             weight = weight + (fields[:, :, :, 4 + k] + constant[:, :, :, k : k + 1]) * sized
             total = total + weight * detail[:, None, None, n * k : n * (k + 1)]
             total = total + spread * fields[:, :, :, 2 + k] * inner[:, None, None, n * k : n * (k + 1)]
-        return total
+        strength = 1 + fields[:, :, :, 6]
+        if gate is not None:
+            strength = strength + gate[:, :, :, None]
+        return total + filtered * strength + sharpened * fields[:, :, :, 7]
 
     def _interpolated(self, coefficients: Tensor, height: int, columns: int) -> Tensor:
-        """(N, 6, H + 2, W + 2) -> (N·6, s², H, W), bilinear."""
+        """(N, 8, H + 2, W + 2) -> (N·8, s², H, W), bilinear."""
         reach = self.bilinear.reach
         north, west = 1 - reach.north, 1 - reach.west
         planes = coefficients.flatten(0, 1)[:, None]
@@ -222,6 +239,7 @@ class Residual(nn.Module):
         spread: Tensor,
         slopes: Tensor,
         curvature: Tensor,
+        lift: Tensor,
         static_normal: Tensor,
         detail: Tensor,
         detail_normal: Tensor,
@@ -234,11 +252,12 @@ class Residual(nn.Module):
         before: Tensor,
         after: Tensor,
         sun: Tensor,
+        land: Tensor,
     ) -> Tensor:
         """Sub-pixels (B, T·M, C·s², H, W) to add to the base's; arguments as `Fused` prepares them."""
         features = self.trunk(fields, static_normal)
         increments, correction, gate = self.between(
-            features, changes, change_size, before, after, sun, fraction, hours, classes, unit
+            features, changes, change_size, before, after, sun, land, fraction, hours, classes, unit
         )
         at_times = _interpolate(crop_space(features[:, 1:-1], 1), fraction) + increments
         B, T, M, C = increments.shape[:4]
@@ -248,12 +267,13 @@ class Residual(nn.Module):
             _interpolate(slopes, fraction).flatten(1, 2),
             detail,
             detail_normal,
+            _interpolate(self.filtered(curvature), fraction).flatten(1, 2),
+            _interpolate(self._upsampled(lift), fraction).flatten(1, 2),
+            crop_space(gate, 2).flatten(1, 2),
             classes,
             unit,
         )
-        filtered = _interpolate(self.filtered(curvature), fraction).flatten(1, 2)
-        strength = 1 + crop_space(gate, 2).flatten(1, 2)[:, :, :, None]
-        total: Tensor = own + filtered * strength + self._upsampled(correction.flatten(1, 2))
+        total: Tensor = own + self._upsampled(correction.flatten(1, 2))
         return total.reshape(B, T * M, C * self.head.sub_pixels, *total.shape[-2:])
 
     def space(
@@ -262,6 +282,7 @@ class Residual(nn.Module):
         spread: Tensor,
         slopes: Tensor,
         curvature: Tensor,
+        lift: Tensor,
         static_normal: Tensor,
         detail: Tensor,
         detail_normal: Tensor,
@@ -270,9 +291,11 @@ class Residual(nn.Module):
     ) -> Tensor:
         """The same for frames on their own: what `forward` gives at fraction 0."""
         features = crop_space(self.trunk(fields, static_normal), 1)
-        own = self.head(features, spread, slopes, detail, detail_normal, classes, unit)
-        total: Tensor = own + self.filtered(curvature)
-        return total.flatten(2, 3)
+        filtered, sharpened = self.filtered(curvature), self._upsampled(lift)
+        own: Tensor = self.head(
+            features, spread, slopes, detail, detail_normal, filtered, sharpened, None, classes, unit
+        )
+        return own.flatten(2, 3)
 
     def filtered(self, curvature: Tensor) -> Tensor:
         """(B, T, C, H + 8, W + 8) Laplacian -> (B, T, C, s², H, W): a linear deconvolution, exact on ramps."""
