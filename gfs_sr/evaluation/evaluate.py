@@ -1,6 +1,6 @@
 """`gfs-sr evaluate`: a model against the truth and against every interpolation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,8 @@ def run(settings: Settings) -> Evaluation:
 def evaluate(subject: Subject, settings: Settings) -> Evaluation:
     """Score any subject; writes nothing."""
     how = protocol(settings.protocol)
+    if subject.name in {*(rival.name for rival in rivals(1.0)), *(rival.name for rival in space_rivals(1.0))}:
+        subject = replace(subject, name=f"model {subject.name}")  # scores are kept by name
     if not how.registered and subject.registration is not Registration.NODE:
         raise RegistrationMismatch(
             f"{subject.name} is registered by {subject.registration}", "protocol A", "use a node model, or protocol B"

@@ -5,7 +5,7 @@ from html import escape
 from typing import Protocol as Shape
 
 from gfs_sr.evaluation.baselines import is_sharpened
-from gfs_sr.evaluation.result import Evaluation, Line, Mean, skill
+from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, Line, Mean, percent, skill
 from gfs_sr.evaluation.scoring import INTERPOLATED
 
 STYLE = """
@@ -23,7 +23,8 @@ p.sub, figcaption, .note { color: var(--soft); font-size: .92rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; min-width: 100%; }
 caption { text-align: left; color: var(--soft); padding: .2rem 0 .5rem; }
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; border-bottom: 2px solid #8c959f; vertical-align: bottom; }
+th { font-weight: 600; }
+thead th { border-bottom: 2px solid #8c959f; vertical-align: bottom; }
 th[scope=row], td.text, th.text { text-align: left; }
 td.good { color: var(--good); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; }
 figure { margin: 1.4rem 0; } figure img { max-width: 100%; height: auto; display: block; }
@@ -107,9 +108,9 @@ def _skill_table(lines: Sequence[Line]) -> str:
         for line in lines
     ]
     return (
-        "<div class=scroll tabindex=0 role=region aria-label='Skill per variable'><table><caption>Skill is 1 "
-        "− RMSE / RMSE of the best interpolation; above 0 the model is better. One fitted scalar of sharpening "
-        "undoes most of the coarsening, so only skill beyond it is knowledge.</caption><thead><tr><th class=text "
+        "<p class=note>Skill is 1 − RMSE / RMSE of the best interpolation; above 0 the model is better. One fitted "
+        "scalar of sharpening undoes most of the coarsening, so only skill beyond it is knowledge.</p>"
+        "<div class=scroll tabindex=0 role=region aria-label='Skill per variable'><table><thead><tr><th class=text "
         "scope=col>variable</th><th class=text scope=col>task</th><th class=text scope=col>leads</th><th scope=col>RMSE"
         "</th><th scope=col>skill</th><th class=text scope=col>best interpolation (its RMSE)</th><th scope=col>skill"
         "</th><th class=text scope=col>best sharpened one (its RMSE)</th></tr></thead><tbody>"
@@ -225,8 +226,8 @@ def _units(units: str) -> str:
 
 
 def _skill_cell(value: float) -> str:
-    kind = "good" if value > 0.0005 else "bad" if value < -0.0005 else "even"
-    return f"<td class={kind}>{f'{value:+.1%}'.replace('-', '−')}</td>"
+    kind = "good" if value > NO_DIFFERENCE else "bad" if value < -NO_DIFFERENCE else "even"
+    return f"<td class={kind}>{percent(value)}</td>"
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gfs_sr.data.variables import lookup
-from gfs_sr.evaluation.result import Line
+from gfs_sr.evaluation.result import Line, percent
 from gfs_sr.evaluation.scoring import Curve, Maps
 
 Values = npt.NDArray[Any]
@@ -49,7 +49,8 @@ def maps_figure(maps: Maps, model: str, plain: str, sharpened: str) -> Figure:
     for axis, (label, name) in zip(axes[1, 2:], shown, strict=True):
         error = _map(axis, maps.lat, maps.lon, errors[name], ERROR_COLORS, -limit, limit, aspect)
         size = float(np.sqrt(np.nanmean(errors[name] ** 2)))
-        axis.set_title(f"{label} {MINUS} truth: RMSE {size:.3g} {units}", fontsize=10)
+        short = label.removeprefix("best ").replace(" interpolation", "")
+        axis.set_title(f"{short} {MINUS} truth, RMSE {size:.3g} {units}", fontsize=10)
     figure.colorbar(error, ax=axes[1], extend="both", pad=0.01, aspect=18).set_label(f"difference ({units})")
     for axis in (*axes[0], *axes[1, 2:]):
         axis.set_xlim(min(maps.lon[0], maps.lon[-1]), max(maps.lon[0], maps.lon[-1]))
@@ -61,7 +62,6 @@ def maps_figure(maps: Maps, model: str, plain: str, sharpened: str) -> Figure:
         axis.tick_params(labelsize=8)
     for axis in axes[0, :2]:
         axis.tick_params(labelbottom=True)
-    axes[1, 2].tick_params(labelleft=True)
     return figure
 
 
@@ -94,16 +94,16 @@ def skill_figure(lines: Sequence[Line], title: str) -> Figure:
         (0.19, SHARP_INK, "against the best sharpened one", [line.skill_sharpened for line in lines]),
     ):
         bars = axis.barh(at + offset, values, height=0.36, color=ink, label=label)
-        axis.bar_label(bars, [f"{value:+.1%}".replace("-", MINUS) for value in values], padding=3, fontsize=8)
+        axis.bar_label(bars, [percent(value) for value in values], padding=3, fontsize=8)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(at, [line.variable for line in lines])
     axis.invert_yaxis()
     axis.margins(x=0.16)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}".replace("-", MINUS)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%".replace("-", MINUS)))
     axis.set_xlabel("skill: 1 − RMSE / RMSE of the interpolation")
     axis.set_title(title, fontsize=11, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.22 - 0.3 / len(lines)), ncols=2)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 

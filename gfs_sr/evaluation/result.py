@@ -20,6 +20,8 @@ COLUMNS = (
     "units", "forecasts",
 )  # fmt: skip
 
+NO_DIFFERENCE = 0.0005  # of skill: less than what is printed
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -117,13 +119,14 @@ class Evaluation:
                 ("the best plain interpolation", [line.skill_plain for line in lines]),
                 ("the best sharpened one", [line.skill_sharpened for line in lines]),
             ):
-                better = sum(value > 0 for value in values)
+                better = sum(value > NO_DIFFERENCE for value in values)
+                count = "none" if better == 0 else "all" if better == len(values) else str(better)
                 mean, least = float(np.mean(values)), min(values)
                 parts.append(
-                    f"better than {against} on {better} of {len(values)} variables (mean skill {mean:+.1%}, least "
-                    f"{least:+.1%})"
+                    f"beats {against} on {count} of {len(values)} variables (mean skill {percent(mean)}, least "
+                    f"{percent(least)})"
                 )
-            sentences.append(f"{words}, {self.model} is {' and '.join(parts)}.")
+            sentences.append(f"{words}, {self.model} {' and '.join(parts)}.")
         return sentences
 
     def as_dict(self) -> dict[str, Any]:
@@ -163,7 +166,8 @@ class Evaluation:
         )
         rows += [
             f"{line.task:6} {line.variable:9} {line.lead_class:13} {line.rmse:10.4g} {line.units:6} "
-            f"{line.skill_plain:+7.1%}  {line.best_plain:{width}} {line.skill_sharpened:+7.1%}  {line.best_sharpened}"
+            f"{percent(line.skill_plain):>7}  {line.best_plain:{width}} "
+            f"{percent(line.skill_sharpened):>7}  {line.best_sharpened}"
             for line in self.lines()
         ]
         return "\n".join(rows)
@@ -197,6 +201,13 @@ class Evaluation:
     def write_json(self, path: Path) -> None:
         """metrics.json."""
         path.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
+
+
+def percent(value: float) -> str:
+    """A skill as a reader writes it; what rounds to nothing has no sign."""
+    if not math.isfinite(value):
+        return "–"
+    return "0.0%" if abs(value) < NO_DIFFERENCE else f"{value:+.1%}".replace("-", "−")
 
 
 def skill(error: float, reference: float) -> float:

@@ -77,4 +77,4 @@ def interpolating(name: str, scale_factor: int, time_factor: int, registration: 
         fine = BASELINES[name](coarse.load(), scale_factor, r, registration, periodic=coarse.grid.is_periodic)
         return fine.astype(np.float32)
 
-    return Subject(name, predict, scale_factor, time_factor, registration)
+    return Subject(f"model {name}", predict, scale_factor, time_factor, registration)
