@@ -86,11 +86,16 @@ bool has_f16c() { return false; }
 }  // namespace
 
 GFS_SR_CLONES
-void normalize_row(const float* __restrict source, float* __restrict target, std::int64_t count, float sign,
-                   float offset, float scale, float fill) {
-    for (std::int64_t i = 0; i < count; ++i) {
-        const float value = (sign * source[i] - offset) * scale;
-        target[i] = value == value ? value : fill;
+void normalize_rows(const float* __restrict source, std::int64_t source_stride, float* __restrict target,
+                    std::int64_t target_stride, std::int64_t rows, std::int64_t count, ChannelScaling scaling) {
+    const auto [sign, offset, scale, fill] = scaling;
+    for (std::int64_t y = 0; y < rows; ++y) {
+        for (std::int64_t i = 0; i < count; ++i) {
+            const float value = (sign * source[i] - offset) * scale;
+            target[i] = value == value ? value : fill;
+        }
+        source += source_stride;
+        target += target_stride;
     }
 }
 
@@ -140,22 +145,41 @@ void from_half(const std::uint16_t* source, float* target, std::int64_t count) {
     (has_f16c() ? from_half_f16c : from_half_portable)(source, target, count);
 }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+namespace {
+
+constexpr std::size_t line = 64;
+
+__attribute__((target("avx"))) void stream_lines_avx(const unsigned char* from, unsigned char* to, std::size_t lines) {
+    for (std::size_t at = 0; at < lines * line; at += line) {
+        const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at));
+        const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at + line / 2));
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to + at), low);
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to + at + line / 2), high);
+    }
+}
+
+void stream_lines(const unsigned char* from, unsigned char* to, std::size_t lines) {
+    for (std::size_t at = 0; at < lines * line; at += sizeof(__m128i)) {
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to + at),
+                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at)));
+    }
+}
+
+}  // namespace
+#endif
+
 void copy_streaming(const void* source, void* target, std::size_t bytes) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__GNUC__)
     const auto* from = static_cast<const unsigned char*>(source);
     auto* to = static_cast<unsigned char*>(target);
-    constexpr std::size_t line = 64;
     // whole lines only: a line written in part past the caches costs a read and a second write
     const std::size_t head = std::min(bytes, (line - reinterpret_cast<std::uintptr_t>(to) % line) % line);
+    const std::size_t lines = (bytes - head) / line;
     std::memcpy(to, from, head);
-    std::size_t at = head;
-    for (; at + line <= bytes; at += line) {
-        for (std::size_t part = 0; part < line; part += sizeof(__m128i)) {
-            const __m128i value = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at + part));
-            _mm_stream_si128(reinterpret_cast<__m128i*>(to + at + part), value);
-        }
-    }
-    std::memcpy(to + at, from + at, bytes - at);
+    (__builtin_cpu_supports("avx") ? stream_lines_avx : stream_lines)(from + head, to + head, lines);
+    const std::size_t done = head + lines * line;
+    std::memcpy(to + done, from + done, bytes - done);
     _mm_sfence();
 #else
     std::memcpy(target, source, bytes);

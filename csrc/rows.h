@@ -10,9 +10,17 @@ enum class Element { float32, float16, bfloat16 };
 
 constexpr std::size_t size_of(Element element) { return element == Element::float32 ? 4 : 2; }
 
-// target = (sign · source - offset) · scale, and `fill` where that is NaN.
-void normalize_row(const float* source, float* target, std::int64_t count, float sign, float offset, float scale,
-                   float fill);
+// How one channel is normalized: (sign · x - offset) · scale, and `fill` where that is NaN.
+struct ChannelScaling {
+    float sign;
+    float offset;
+    float scale;
+    float fill;
+};
+
+// Rows of `count` cells, each `source_stride` and `target_stride` cells behind the one before.
+void normalize_rows(const float* source, std::int64_t source_stride, float* target, std::int64_t target_stride,
+                    std::int64_t rows, std::int64_t count, ChannelScaling scaling);
 
 // target = source · scale + offset, held between low and high; NaN stays NaN.
 void denormalize_row(const float* source, float* target, std::int64_t count, float scale, float offset, float low,

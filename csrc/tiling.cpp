@@ -127,10 +127,11 @@ void gather(const Frames<float>& frames, std::int64_t channels, const Plan& plan
     parallel_for(items, useful_threads(threads, cells), [&](std::int64_t item) {
         thread_local std::vector<float> scratch;
         thread_local std::vector<std::byte> narrowed;
-        const std::int64_t block = item % blocks;
-        const std::int64_t channel = item / blocks % channels;
-        const std::int64_t depth_index = item / (blocks * channels) % depth;
-        const std::int64_t n = item / (blocks * channels * depth);
+        // neighboring tiles follow one another: together they read whole rows, and each halo while it is in a cache
+        const std::int64_t n = item % std::ssize(tiles);
+        const std::int64_t block = item / std::ssize(tiles) % blocks;
+        const std::int64_t channel = item / (std::ssize(tiles) * blocks) % channels;
+        const std::int64_t depth_index = item / (std::ssize(tiles) * blocks * channels);
         const std::int64_t tile = tiles[at(n)];
         const std::int64_t first_row = block * rows_per_block;
         const std::int64_t rows = std::min(rows_per_block, height - first_row);
@@ -148,20 +149,24 @@ void gather(const Frames<float>& frames, std::int64_t channels, const Plan& plan
             scratch.resize(at(rows_per_block * width));
         }
         float* const normalized = is_direct ? reinterpret_cast<float*>(out) : scratch.data();
-        for (std::int64_t y = 0; y < rows; ++y) {
-            const Source row = source_of(plan.lat, plan.lat.first(tile / columns) + first_row + y);
+        const ColumnRuns& column = runs[at(tile % columns)];
+        const std::int64_t first = plan.lat.first(tile / columns) + first_row;
+        for (std::int64_t y = 0; y < rows;) {
+            const Source row = source_of(plan.lat, first + y);
+            // inside the domain the rows follow one another, and one call does them all
+            const bool is_inside = first + y >= 0 && first + y < plan.lat.length;
+            const std::int64_t together = is_inside ? std::min(rows - y, plan.lat.length - first - y) : 1;
             const float* const source = plane + row.index * plan.lon.length;
             const float sign = row.crossed && normalization.flip[at(channel)] ? -1.0F : 1.0F;
-            const ColumnRuns& column = runs[at(tile % columns)];
             for (const Run& run : row.crossed ? column.crossed : column.straight) {
                 float* const cell = normalized + y * width + run.target;
-                if (run.replicated) {
-                    normalize_row(source + run.source, cell, 1, sign, offset, scale, fill);
-                    std::fill(cell + 1, cell + run.count, *cell);
-                } else {
-                    normalize_row(source + run.source, cell, run.count, sign, offset, scale, fill);
+                normalize_rows(source + run.source, plan.lon.length, cell, width, together,
+                               run.replicated ? 1 : run.count, {sign, offset, scale, fill});
+                for (std::int64_t k = 0; run.replicated && k < together; ++k) {
+                    std::fill(cell + k * width + 1, cell + k * width + run.count, cell[k * width]);
                 }
             }
+            y += together;
         }
         if (is_direct) {
             return;
