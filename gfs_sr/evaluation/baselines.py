@@ -11,10 +11,6 @@ from gfs_sr.data.sharpening import sharpen
 
 SHARPENED = "sharpened "
 
-# Fitted with gfs_sr.data.sharpening.fit_sharpening (bicubic, each file weighing the same) on series that no report of
-# ours scores: ERA5 Morocco and Italy t2m, ECMWF North Sea t2m, u10, v10, sp, MOGREPS-UK t2m and wind speed.
-FITTED = {Registration.NODE: 0.125, Registration.CELL: 1 / 24}
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -6,9 +6,10 @@ from typing import Literal
 
 from gfs_sr.data.coarsen import SIGMA
 from gfs_sr.data.grid import Registration
+from gfs_sr.data.sharpening import FITTED
 from gfs_sr.errors import RegistrationMismatch
 from gfs_sr.evaluation import protocol_a
-from gfs_sr.evaluation.baselines import FITTED, rivals, space_rivals
+from gfs_sr.evaluation.baselines import rivals, space_rivals
 from gfs_sr.evaluation.cases import Case, cases
 from gfs_sr.evaluation.protocols import Protocol, protocol
 from gfs_sr.evaluation.result import Evaluation

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Protocol as Shape
 
+from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.baselines import is_sharpened
 from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, Line, Mean, percent, skill
 from gfs_sr.evaluation.scoring import INTERPOLATED
@@ -15,6 +16,7 @@ body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 1240px; color: v
   font: 16px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; line-height: 1.25; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .2rem; }
 p.sub, figcaption, .note { color: var(--soft); font-size: .92rem; }
 .verdict { border-left: 5px solid #0b3c5d; background: #f3f7fa; padding: .8rem 1.1rem; margin: 1.2rem 0;
   font-size: 1.08rem; }
@@ -92,7 +94,9 @@ def _registered(evaluation: Evaluation, pictures: Sequence[Shown]) -> list[str]:
     maps = [picture for picture in pictures if picture.name.startswith("maps_")]
     if maps:
         body.append("<h2>Maps</h2>")
-        body += [_figure(picture, "map") for picture in maps]
+        for picture in maps:
+            variable = picture.name.removeprefix("maps_")
+            body += [f"<h3>{variable}: {lookup(variable).long_name}</h3>", _figure(picture, "map")]
     body += ["<h2>All scores</h2>", _scores_table(evaluation, "physical"), _scores_table(evaluation, "normalized")]
     body += ["<h2>Against each interpolation</h2>", *_every_rival(evaluation)]
     return body

@@ -43,16 +43,20 @@ def maps_figure(maps: Maps, model: str, plain: str, sharpened: str) -> Figure:
         image = _map(axis, lat, lon, field, FIELD_COLORS, low, high, aspect)
         axis.set_title(title, fontsize=11)
     figure.colorbar(image, ax=axes[0], extend="both", pad=0.01, aspect=18).set_label(f"{maps.variable} ({units})")
-    axes[1, 0].set_axis_off()
+    if maps.coarse_after is not None and maps.interval_hours is not None:
+        _map(axes[1, 0], maps.coarse_lat, maps.coarse_lon, maps.coarse_after, FIELD_COLORS, low, high, aspect)
+        axes[1, 0].set_title(f"coarse input, {maps.coarse_lead_hours + maps.interval_hours:g} h", fontsize=11)
+    else:
+        axes[1, 0].set_axis_off()
     axes[1, 1].set_axis_off()
-    _legend(axes[1, 0], maps, shown)
+    _legend(axes[1, 1], maps, shown)
     for axis, (label, name) in zip(axes[1, 2:], shown, strict=True):
         error = _map(axis, maps.lat, maps.lon, errors[name], ERROR_COLORS, -limit, limit, aspect)
         size = float(np.sqrt(np.nanmean(errors[name] ** 2)))
         short = label.removeprefix("best ").replace(" interpolation", "")
         axis.set_title(f"{short} {MINUS} truth, RMSE {size:.3g} {units}", fontsize=10)
     figure.colorbar(error, ax=axes[1], extend="both", pad=0.01, aspect=18).set_label(f"difference ({units})")
-    for axis in (*axes[0], *axes[1, 2:]):
+    for axis in (*axes[0], axes[1, 0], *axes[1, 2:]):
         axis.set_xlim(min(maps.lon[0], maps.lon[-1]), max(maps.lon[0], maps.lon[-1]))
         axis.set_ylim(maps.lat.min(), maps.lat.max())
         axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -60,15 +64,16 @@ def maps_figure(maps: Maps, model: str, plain: str, sharpened: str) -> Figure:
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees(((value + 180) % 360) - 180, "E", "W")))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees(value, "N", "S")))
         axis.tick_params(labelsize=8)
-    for axis in axes[0, :2]:
-        axis.tick_params(labelbottom=True)
+    axes[0, 1].tick_params(labelbottom=True)
+    if maps.coarse_after is None:
+        axes[0, 0].tick_params(labelbottom=True)
     return figure
 
 
 def _legend(axis: Axes, maps: Maps, shown: Sequence[tuple[str, str]]) -> None:
     row = lookup(maps.variable)
-    lines = [row.long_name, "", *(f"{label}:\n   {name}" for label, name in shown)]
-    axis.text(0, 1, "\n".join(lines), va="top", fontsize=10, transform=axis.transAxes, linespacing=1.5)
+    lines = [row.long_name, "", *(f"{label}:\n  {name.removeprefix('sharpened ')}" for label, name in shown)]
+    axis.text(0, 1, "\n".join(lines), va="top", fontsize=9.5, transform=axis.transAxes, linespacing=1.4)
 
 
 def _map(

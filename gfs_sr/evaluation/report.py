@@ -88,8 +88,8 @@ def draw(evaluation: Evaluation) -> Iterator[Picture]:
 def _map_caption(maps: Maps, line: Line, model: str) -> str:
     between = "between two coarse frames" if maps.lead_hours != maps.coarse_lead_hours else "on a coarse frame"
     return (
-        f"{lookup(maps.variable).long_name}, lead time {maps.lead_hours:g} h ({between}), {maps.case}. Upper row on "
-        f"one color bar, differences on another; {model} against {line.best_plain} and {line.best_sharpened}."
+        f"{lookup(maps.variable).long_name} at lead time {maps.lead_hours:g} h, {between}. Fields share one color bar, "
+        f"differences another. {model} against {line.best_plain} and {line.best_sharpened}; {maps.case}."
     )
 
 

@@ -63,6 +63,7 @@ class Maps:
     lat: npt.NDArray[np.float64]
     lon: npt.NDArray[np.float64]
     coarse: Values
+    coarse_after: Values | None  # the next coarse frame, where the fine one lies between two
     coarse_lat: npt.NDArray[np.float64]
     coarse_lon: npt.NDArray[np.float64]
     truth: Values
@@ -135,7 +136,7 @@ def score_joint(case: Case, subject: Subject, rivals: Sequence[Rival], protocol:
             curves.append(Curve(method, variable, hours, _rmse_by_frame(fine, truth, window.weights)))
             if headline:
                 fields[method] = fine[middle].astype(np.float32)
-        maps.append(_maps(case, target.task, variable, middle, r, window, truth[middle], coarse[middle // r], fields))
+        maps.append(_maps(case, target.task, variable, middle, r, window, truth[middle], coarse[middle // r :], fields))
     return CaseScores(case.label, records, curves, maps, case.left_out)
 
 
@@ -255,7 +256,8 @@ def _maps(
         interval_hours=case.coarse.times.step_hours,
         lat=grid.lat[: window.rows],
         lon=grid.lon[: window.cols],
-        coarse=coarse,
+        coarse=coarse[0],
+        coarse_after=coarse[1] if frame % r and len(coarse) > 1 else None,
         coarse_lat=coarse_grid.lat,
         coarse_lon=coarse_grid.lon,
         truth=truth,

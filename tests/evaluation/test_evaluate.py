@@ -11,7 +11,7 @@ import xarray as xr
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.interpolation import BASELINES, HEADLINE, Closure
-from gfs_sr.data.sharpening import THEORY, sharpen
+from gfs_sr.data.sharpening import FITTED, sharpen
 from gfs_sr.errors import MissingFile, RegistrationMismatch, UsageError
 from gfs_sr.evaluation.baselines import rivals, space_rivals
 from gfs_sr.evaluation.cases import group_files
@@ -99,7 +99,7 @@ def test_s000_19_scores_equal_a_plain_computation_over_the_hull(fine_file):
     error = fine - truth[:13]
     expected = np.sqrt(np.average((error**2).mean(axis=(0, 2)), weights=area[:31]))
     assert by_key(evaluation)["t2m", "interpolated"].rmse == pytest.approx(expected, rel=1e-6)
-    sharp = sharpen(coarse, THEORY[NODE], NODE)
+    sharp = sharpen(coarse, FITTED[NODE], NODE)
     candidates = [BASELINES["bicubic/linear"](sharp, 6, 6, NODE, closure=c)[:13, :31, :37] for c in Closure]
     best = min(np.sqrt(np.average(((f - truth[:13]) ** 2).mean(axis=(0, 2)), weights=area)) for f in candidates)
     found = evaluation.rmse()["joint", "t2m", "interpolated"]["sharpened bicubic/linear"]
