@@ -219,9 +219,10 @@ def evaluate(
     """Score a model on fine data against every registered baseline."""
 
     def body() -> None:
-        from gfs_sr.evaluation import evaluate as evaluation
+        from gfs_sr.evaluation.evaluate import Settings
+        from gfs_sr.evaluation.evaluate import run as run_evaluation
 
-        settings = evaluation.Settings(
+        settings = Settings(
             model=model,
             data=tuple(data),
             output=output,
@@ -229,7 +230,7 @@ def evaluate(
             variables=_names(variables),
             backend=backend,
         )
-        result = evaluation.run(settings)
+        result = run_evaluation(settings)
         if json_output:
             _print_json(result.as_dict())
         else:

@@ -10,7 +10,6 @@ import numpy as np
 
 from gfs_sr.data.coarsen import Coarsening, coarsen
 from gfs_sr.data.forecast import Forecast
-from gfs_sr.data.sharpening import THEORY
 from gfs_sr.data.sources import open_forecast
 from gfs_sr.data.variables import lookup
 from gfs_sr.demo.picture import Comparison, draw
@@ -119,10 +118,8 @@ def _comparison(
     channel = fine.variables.index(name)
     row = rows[channel]
     s, r, registration = factors
-    sharpened = row.skill_sharpened < row.skill_plain
-    best = row.best_sharpened if sharpened else row.best_plain
-    a = THEORY[registration] if sharpened else 0.0
-    baseline = interpolations(coarse_values[:, channel], truth[:, channel].shape, s, r, registration, a)[best]
+    weights = fine.grid.weights()[:, None]
+    baseline, _ = interpolations(coarse_values[:, channel], truth[:, channel], weights, s, r, registration)[row.best]
     hour = fine.times.lead_hours[frame]
     return Comparison(
         title=f"{name}, lead time {hour:g} h",
@@ -135,5 +132,5 @@ def _comparison(
         model=fine.values[frame, channel],
         model_label="this model",
         baseline=baseline[frame],
-        baseline_label=f"{'sharpened ' if sharpened else ''}{best}",
+        baseline_label=row.best,
     )

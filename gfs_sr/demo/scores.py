@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.data.grid import FloatArray, Grid, Registration
-from gfs_sr.data.interpolation import BASELINES, HEADLINE
-from gfs_sr.data.sharpening import THEORY, sharpen
+from gfs_sr.data.grid import FloatArray, Registration
+from gfs_sr.data.interpolation import Closure
+from gfs_sr.data.sharpening import FITTED
+from gfs_sr.evaluation.baselines import Setting, is_sharpened, rivals
+from gfs_sr.metrics.pointwise import rmse
 from gfs_sr.runtime.upscaler import FineForecast
 
 Values = npt.NDArray[np.float32]
@@ -25,30 +27,33 @@ class Row:
     best_sharpened: str
     skill_sharpened: float
 
+    @property
+    def best(self) -> str:
+        """The interpolation that is hardest to beat."""
+        return self.best_sharpened if self.skill_sharpened < self.skill_plain else self.best_plain
+
 
 def interpolations(
     coarse: Values,
-    shape: tuple[int, int, int],
+    truth: Values,
+    weights: FloatArray,
     scale_factor: int,
     time_factor: int,
     registration: Registration,
-    a: float,
-) -> dict[str, FloatArray]:
-    """The six headline interpolations of (T, H, W) after sharpening by `a`, cut to `shape` (frames, rows, columns)."""
-    source = sharpen(coarse, a, registration) if a else np.asarray(coarse, np.float64)
-    frames, rows, columns = shape
-    return {
-        name: BASELINES[name](source, scale_factor, time_factor, registration)[:frames, :rows, :columns]
-        for name in HEADLINE
-    }
+) -> dict[str, tuple[FloatArray, float]]:
+    """The headline interpolations of (T, H, W), plain and sharpened: the field on the truth's cells, and its error.
 
-
-def weighted_rmse(estimate: npt.ArrayLike, truth: npt.ArrayLike, grid: Grid) -> float:
-    """Area-weighted over all frames; cells without truth do not count."""
-    error = np.asarray(estimate, np.float64) - np.asarray(truth, np.float64)
-    weights = np.broadcast_to(grid.weights()[:, None], error.shape)
-    valid = np.isfinite(error)
-    return float(np.sqrt(np.average(error[valid] ** 2, weights=weights[valid])))
+    At the rim no way to continue the field is better everywhere: each is given the one that suits it.
+    """
+    setting = Setting(scale_factor, time_factor, registration, periodic=False)
+    frames, rows, columns = truth.shape
+    found = {}
+    for rival in rivals(FITTED[registration]):
+        if rival.headline:
+            fields = [rival.fine(coarse, setting, closure)[:frames, :rows, :columns] for closure in Closure]
+            errors = [rmse(field, truth, weights) for field in fields]
+            found[rival.name] = fields[int(np.argmin(errors))], min(errors)
+    return found
 
 
 def score(
@@ -60,7 +65,7 @@ def score(
     time_factor: int,
     registration: Registration,
 ) -> list[Row]:
-    """A row per variable.
+    """A row per variable; area-weighted over all frames and cells of the output.
 
     Args:
         fine: the model's output.
@@ -71,16 +76,24 @@ def score(
         time_factor: r.
         registration: of the coarse data.
     """
+    weights = fine.grid.weights()[:, None]
     rows = []
     for channel, variable in enumerate(fine.variables):
         target = truth[:, channel]
-        rmse = weighted_rmse(fine.values[:, channel], target, fine.grid)
-        best: list[tuple[float, str]] = []
-        for a in (0.0, THEORY[registration]):
-            fields = interpolations(coarse[:, channel], target.shape, scale_factor, time_factor, registration, a)
-            best.append(min((weighted_rmse(field, target, fine.grid), name) for name, field in fields.items()))
-        (plain, plain_name), (sharpened, sharpened_name) = best
+        error = rmse(fine.values[:, channel], target, weights)
+        found = interpolations(coarse[:, channel], target, weights, scale_factor, time_factor, registration)
+        errors = {name: rival_error for name, (_, rival_error) in found.items()}
+        plain = min((name for name in errors if not is_sharpened(name)), key=lambda name: errors[name])
+        sharpened = min((name for name in errors if is_sharpened(name)), key=lambda name: errors[name])
         rows.append(
-            Row(variable, units[variable], rmse, plain_name, 1 - rmse / plain, sharpened_name, 1 - rmse / sharpened)
+            Row(
+                variable,
+                units[variable],
+                error,
+                plain,
+                1 - error / errors[plain],
+                sharpened,
+                1 - error / errors[sharpened],
+            )
         )
     return rows

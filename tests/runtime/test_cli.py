@@ -339,11 +339,11 @@ def test_a_killed_run_leaves_no_output_and_the_next_one_clears_up(node_artifact,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fine.nc", "long.nc", "small.nc"]
 
 
-def make_long(path: Path) -> None:
+def make_long(path: Path, frames: int = 1500) -> None:
     """A forecast that takes many seconds to upscale."""
     forecast = dataset(2)
-    many = xr.concat([forecast.isel(time=[0])] * 1500, dim="time")
-    times = np.datetime64("2026-01-01T00", "ns") + np.timedelta64(6, "h") * np.arange(1500)
+    many = xr.concat([forecast.isel(time=[0])] * frames, dim="time")
+    times = np.datetime64("2026-01-01T00", "ns") + np.timedelta64(6, "h") * np.arange(frames)
     grown = many.isel(latitude=np.arange(36) % 9, longitude=np.arange(36) % 11).assign_coords(
         time=("time", times, forecast.time.attrs),
         latitude=("latitude", 60 - 0.5 * np.arange(36), forecast.latitude.attrs),

@@ -1,0 +1,35 @@
+"""The memory budget is a promise."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.runtime.test_cli import make_long
+
+
+@pytest.mark.parametrize("budget_mib", [450, 800])
+def test_a_run_stays_within_its_budget(node_artifact, tmp_path, budget_mib):
+    source = tmp_path / "long.nc"
+    make_long(source, frames=60)
+    command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", tmp_path / "fine.zarr", "--json"]
+    options = ["--model", node_artifact, "--threads", "1", "--memory", f"{budget_mib}MiB"]
+    done = subprocess.run([*map(str, [*command, *options])], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["peak_rss_bytes"] <= budget_mib * 2**20
+
+
+def test_the_peak_does_not_depend_on_the_number_of_lead_times(node_artifact, tmp_path):
+    peaks = []
+    for frames in (40, 160):
+        source = tmp_path / f"{frames}.nc"
+        make_long(source, frames=frames)
+        command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", tmp_path / "fine.zarr", "--json"]
+        options = ["--model", node_artifact, "--threads", "1", "--memory", "400MiB"]
+        done = subprocess.run([*map(str, [*command, *options])], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        peaks.append(json.loads(done.stdout)["peak_rss_bytes"])
+    # four times the frames; allocators and thread stacks vary by some MiB
+    np.testing.assert_allclose(peaks[1], peaks[0], rtol=0.1)
