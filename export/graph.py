@@ -18,6 +18,7 @@ from gfs_sr.errors import UsageError
 from gfs_sr.runtime.backends.base import halo_of, input_shapes
 
 OPSET = 20  # the exporter's own default; TensorRT 10 and OpenVINO know all of it
+TRACED_OPSET = 20  # the last the tracer writes
 BF16_OPSET = 22  # the first whose convolution takes bf16
 OPSETS = range(18, 25)  # what the exporter writes and the checker passes
 
@@ -37,27 +38,91 @@ def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = O
         raise UsageError(
             f"opset {opset} cannot be written", "--opset", f"choose one of {OPSETS.start} to {OPSETS.stop - 1}"
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
-        program = torch.onnx.export(
-            model,
-            args=(),
-            kwargs=example_inputs(contract),
-            input_names=list(contract.graph_inputs()),
-            output_names=["fine"],
-            dynamic_shapes=dynamic_shapes(contract),
-            opset_version=opset,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("the exporter gave no program")
-    graph = program.model_proto
+        graph = _trace(model, contract, path, opset) if opset <= TRACED_OPSET else _capture(model, contract, opset)
     _strip(graph)
     onnx.checker.check_model(graph, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
     return graph
+
+
+def _trace(model: nn.Module, contract: Contract, path: Path, opset: int) -> onnx.ModelProto:
+    """By running the network once and recording its operators: seconds for every family.
+
+    Symbolic capture (`_capture`) takes minutes where a network crops by a margin in every layer, for it compares
+    polynomials in B, T, H and W at every operator (torch 2.13).
+    """
+    examples = example_inputs(contract)
+    names = list(examples)
+    axes = {
+        name: _plain_names({axis: each.__name__ for axis, each in dims.items()})
+        for name, dims in dynamic_shapes(contract).items()
+    }
+    with torch.no_grad():
+        torch.onnx.export(
+            _Positional(model, names).eval(),
+            tuple(examples.values()),
+            path,
+            input_names=names,
+            output_names=["fine"],
+            dynamic_axes=axes | {"fine": {0: "B", 1: "fine_T", 2: "fine_C", 3: "fine_H", 4: "fine_W"}},
+            opset_version=opset,
+            dynamo=False,
+        )
+    graph = onnx.load(path)
+    _restore_inputs(graph, examples, axes)
+    return graph
+
+
+def _restore_inputs(graph: onnx.ModelProto, examples: dict[str, torch.Tensor], axes: dict[str, dict[int, str]]) -> None:
+    """The tracer drops inputs that a network ignores; the contract promises them, so they come back, in order."""
+    known = {each.name: each for each in graph.graph.input}
+    for name, tensor in examples.items():
+        if name not in known:
+            kind = onnx.TensorProto.INT64 if tensor.dtype == torch.int64 else onnx.TensorProto.FLOAT
+            sizes = [axes[name].get(axis, size) for axis, size in enumerate(tensor.shape)]
+            known[name] = onnx.helper.make_tensor_value_info(name, kind, sizes)
+    ordered = [known[name] for name in examples]
+    del graph.graph.input[:]
+    graph.graph.input.extend(ordered)
+
+
+class _Positional(nn.Module):
+    """The tracer gives inputs by position, our networks take them by name."""
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        fine: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return fine
+
+
+def _plain_names(dims: dict[int, str]) -> dict[int, str]:
+    """`6*T - 18` -> `fine_T`: the tracer takes identifiers alone."""
+    return {axis: name if name.isidentifier() else f"fine_{'BTCHW'[axis]}" for axis, name in dims.items()}
+
+
+def _capture(model: nn.Module, contract: Contract, opset: int) -> onnx.ModelProto:
+    """By symbolic capture: the only way to the latest operator sets."""
+    program = torch.onnx.export(
+        model,
+        args=(),
+        kwargs=example_inputs(contract),
+        input_names=list(contract.graph_inputs()),
+        output_names=["fine"],
+        dynamic_shapes=dynamic_shapes(contract),
+        opset_version=opset,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter gave no program")
+    return program.model_proto
 
 
 def example_inputs(contract: Contract) -> dict[str, torch.Tensor]:
@@ -100,8 +165,10 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
 
 
 def residual_dtypes(graph: onnx.ModelProto) -> set[str]:
-    """Element types of the graph's floating-point weights."""
-    kinds = {onnx.helper.tensor_dtype_to_np_dtype(each.data_type) for each in graph.graph.initializer}
+    """Element types of the graph's floating-point weights and constants of more than one value."""
+    tensors = list(graph.graph.initializer)
+    tensors += [each.t for node in graph.graph.node if node.op_type == "Constant" for each in node.attribute]
+    kinds = {onnx.helper.tensor_dtype_to_np_dtype(each.data_type) for each in tensors if len(each.dims) > 1}
     return {kind.name for kind in kinds if kind.name == "bfloat16" or np.issubdtype(kind, np.floating)}
 
 

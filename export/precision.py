@@ -18,12 +18,18 @@ class Lowered(nn.Module):
 
     def __init__(self, branch: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.branch = branch.to(dtype)
+        self.branch = deepcopy(branch).to(dtype)  # what it shares with the base stays fp32 there
         self.dtype = dtype
 
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
         """Cast in, compute, cast out."""
         lowered: Tensor = self.branch(*map(self._cast, inputs), **{name: self._cast(x) for name, x in named.items()})
+        return lowered.float()
+
+    def space(self, **named: Any) -> Tensor:
+        """The same for a branch that can do without time."""
+        space: Any = self.branch.space
+        lowered: Tensor = space(**{name: self._cast(x) for name, x in named.items()})
         return lowered.float()
 
     def _cast(self, x: Any) -> Any:

@@ -37,7 +37,7 @@ class Shared(nn.Module):
         static_fine: torch.Tensor,
     ) -> torch.Tensor:
         b, _, c, _, _ = coarse.shape
-        x = self.time(coarse.unfold(1, 3, 1))  # (B, T, C, H, W, 2)
+        x = self.time(torch.stack([coarse[:, :-2], coarse[:, 1:-1], coarse[:, 2:]], dim=-1))  # (B, T, C, H, W, 2)
         x = x.permute(0, 1, 5, 2, 3, 4).flatten(1, 2)  # (B, 2T, C, H, W)
         sun = predictor_coarse_fine_time.expand_as(x)
         terrain = static_coarse.expand_as(x)
@@ -45,7 +45,7 @@ class Shared(nn.Module):
         known = self.embedding(variable).expand(b, x.shape[1], c, 4).reshape(-1, 4, 1, 1)
         y = functional.pixel_shuffle(self.tail(torch.relu(self.head(folded) + known)), 2)
         y = y.reshape(b, x.shape[1], c, y.shape[-2], y.shape[-1])
-        ground = functional.pixel_shuffle(static_fine.flatten(0, 1), 2).unflatten(0, (b, 1))
+        ground = functional.pixel_shuffle(static_fine[:, 0], 2)[:, None]
         return y + predictor_fine * ground[..., 4:-4, 4:-4]
 
 
