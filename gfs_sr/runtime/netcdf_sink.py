@@ -50,6 +50,8 @@ class NetCDFSink(FileSink):
             fill_value=False if fill_value is None else fill_value,
         )
         stored.setncatts(variable.attrs)
+        # blocks are whole chunks: a cache would put their compression off to the close, where nothing overlaps it
+        stored.set_var_chunk_cache(size=1, nelems=1, preemption=0.0)
         stored.set_auto_mask(False)
         stored.set_auto_scale(False)
 

@@ -13,7 +13,7 @@ from gfs_sr.runtime.request import Job, Request
 from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
 
 IN_FLIGHT = 2  # buffers of each kind in the pipeline
-WORKSPACE_FACTOR = 16.0  # bytes an engine works in per byte of fine output, halo included; held by the memory tests
+WORKSPACE_FACTOR = 10.0  # bytes an engine works in per byte of fine output, halo included; held by the memory tests
 DEFAULT_BUDGET = 2 << 30  # larger tiles gain less than 5 % even at a halo of 43 cells
 SINK_BYTES = 96 << 20  # compressors and chunk caches
 SMALL_CORE = 16  # coarse cells; smaller tiles are nearly all halo
