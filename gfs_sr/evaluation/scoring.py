@@ -161,7 +161,17 @@ def score_space(case: Case, subject: Subject, rivals: Sequence[SpaceRival], prot
             if headline:
                 fields[method] = fine[middle].astype(np.float32)
         maps.append(
-            _maps(case, target.task, variable, chosen[middle] * r, r, window, truth[middle], coarse[middle], fields)
+            _maps(
+                case,
+                target.task,
+                variable,
+                chosen[middle] * r,
+                r,
+                window,
+                truth[middle],
+                coarse[middle : middle + 1],
+                fields,
+            )
         )
     return CaseScores(case.label, records, [], maps, case.left_out)
 

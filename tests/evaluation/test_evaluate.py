@@ -141,10 +141,12 @@ def test_scores_are_means_over_the_forecasts(tmp_path):
         assert value == pytest.approx(np.mean([scores[name] for scores in each]))
 
 
-def test_a_single_frame_is_scored_in_space_alone(tmp_path):
+def test_a_single_frame_is_scored_and_drawn_in_space_alone(tmp_path):
     path = write_fine(tmp_path / "one.nc", frames=1)
     evaluation = evaluate(interpolating("bicubic/linear", 6, 6, NODE), Settings((path,)))
     assert {line.task for line in evaluation.lines()} == {"space"}
+    write_report(evaluation, tmp_path / "report")
+    assert {path.name for path in (tmp_path / "report" / "figures").iterdir()} == {"skill_space.png", "maps_t2m.png"}
 
 
 def test_the_report_holds_everything_and_needs_no_other_file(fine_file, tmp_path):
