@@ -71,3 +71,38 @@ def terrain(lat: npt.ArrayLike, lon: npt.ArrayLike, spacing_deg: tuple[float, fl
 def terrain_on(grid: Grid) -> dict[str, FloatArray]:
     """Terrain and coast on the cells of a grid."""
     return terrain(grid.lat, grid.lon, grid.spacing_deg)
+
+
+def terrain_at(lat: FloatArray, lon: FloatArray) -> dict[str, FloatArray]:
+    """Terrain and coast as means over the cells of any grid, a projected one too.
+
+    Args:
+        lat: (H, W) cell centers, degrees.
+        lon: (H, W), degrees east.
+
+    Returns:
+        {"orog": (H, W) m above sea level, "lsm": (H, W) share of land 0..1}.
+    """
+    map_lat, height, land = _map()
+    map_spacing = 360.0 / height.shape[1]
+    lat_slopes = np.gradient(lat)
+    # through the unit circle: longitudes may jump by 360 anywhere
+    turn = np.exp(1j * np.deg2rad(lon))
+    lon_slopes = [np.rad2deg(np.imag(slope * np.conj(turn))) for slope in np.gradient(turn)]
+    spacing = max(float(np.hypot(*lat_slopes).mean()), map_spacing / 8)
+    count = int(np.clip(np.ceil(spacing / map_spacing), 1, MOST_SAMPLES))
+    offsets = (np.arange(count) + 0.5) / count - 0.5
+    total = {OROGRAPHY: np.zeros(lat.shape), LAND_SEA_MASK: np.zeros(lat.shape)}
+    for down in offsets:
+        for right in offsets:
+            rows = np.interp(
+                -np.clip(lat + lat_slopes[0] * down + lat_slopes[1] * right, -90, 90), -map_lat, np.arange(map_lat.size)
+            )
+            columns = np.mod(lon + lon_slopes[0] * down + lon_slopes[1] * right, 360.0) / map_spacing
+            top, left = np.minimum(rows.astype(np.intp), map_lat.size - 2), columns.astype(np.intp) % height.shape[1]
+            south, east, next_column = rows - top, columns - columns.astype(np.intp), (left + 1) % height.shape[1]
+            for name, field in ((OROGRAPHY, height), (LAND_SEA_MASK, land)):
+                upper = field[top, left] * (1 - east) + field[top, next_column] * east
+                lower = field[top + 1, left] * (1 - east) + field[top + 1, next_column] * east
+                total[name] += upper * (1 - south) + lower * south
+    return {name: field / count**2 for name, field in total.items()}

@@ -90,7 +90,8 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
             "statics": {name: torch.from_numpy(np.array(each, np.float32)) for name, each in sample.statics.items()},
         },
         "skill": [line.model_dump() for line in checkpoint.skill],
-        "provenance": dict(checkpoint.provenance),
+        # plain str: torch's own version is a subclass that `weights_only` refuses to read back
+        "provenance": {str(name): f"{value}" for name, value in checkpoint.provenance.items()},
     }
 
 

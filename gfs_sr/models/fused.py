@@ -180,6 +180,17 @@ class Fused(Model):
         linear = ((1 - theta) * inner[:, :-1, None] + theta * inner[:, 1:, None]).flatten(1, 2)
         return linear + crop_space(correction.flatten(1, 2), STATIC_RING), linear
 
+    def learn(self, kind: str, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Prediction and baseline of a batch of fine frames, of single frames, or of coarse series (`time`)."""
+        coarse = inputs["coarse"]
+        if kind == "space":
+            names = ("variable", "static_coarse", "static_fine")
+            return self.space(coarse, *(inputs[name] for name in names)), self.space_baseline(coarse)
+        if kind == "time":
+            return self.coarse_between(**{name: each for name, each in inputs.items() if name != "static_fine"})
+        fine: Tensor = self(**inputs)
+        return fine, self.baseline(coarse, inputs.get("fraction"))
+
     def baseline(self, coarse: Tensor, fraction: Tensor | None = None) -> Tensor:
         """What the untrained network gives for the same input."""
         return self._shuffled(self._base_sub_pixels(coarse, fraction))

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from gfs_sr.contract import Contract, Halo, Predictor, Quantiles, Scaling
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import TimeKind, lookup
-from gfs_sr.models.interpolation import Interpolation
+from gfs_sr.models.interpolation import Interpolation, pad_edges
 from gfs_sr.models.receptive_field import Reach
 
 SURFACE = ("t2m", "d2m", "r2", "u10", "v10", "wspd", "sp", "msl")
@@ -97,6 +97,27 @@ class Model(nn.Module, ABC):
     def folded(self) -> nn.Module:
         """The same function in fewer operations; the network itself where nothing can be folded."""
         return self
+
+    def learn(self, kind: str, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Prediction and baseline of one training batch.
+
+        Args:
+            kind: what the batch holds: `space_time` here; families that learn from less name more.
+            inputs: as `forward` takes them, with the context that the training configuration gives.
+
+        Returns:
+            two tensors (B, T, C, H, W) of one shape.
+
+        Raises:
+            ValueError: a kind this family cannot learn from.
+        """
+        if kind != "space_time":
+            raise ValueError(f"{self.family} learns from space_time batches, not from {kind}")
+        fine: Tensor = self(**inputs)
+        margin = self.reach if isinstance(self.reach, Reach) else Reach()
+        coarse = inputs["coarse"]
+        base = self.base.within(coarse, margin) if margin != Reach() else self.base(pad_edges(coarse, self.base.reach))
+        return fine, base
 
     def make_contract(
         self,

@@ -1,0 +1,233 @@
+"""Training data: sources in, one batch of every stream per step out, the same for the same seed, epoch and step."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from gfs_sr.contract import Quantiles
+from gfs_sr.errors import NothingToUpscale, UsageError
+from gfs_sr.models.model import Model
+from gfs_sr.models.receptive_field import Reach
+from gfs_sr.training.field_set import FieldSet, SourceConfig, read_packed, read_source
+from gfs_sr.training.samples import Sampler as SampleSampler
+from gfs_sr.training.samples import StreamConfig, Task
+from gfs_sr.training.windows import generator
+
+Batch = dict[str, dict[str, Tensor]]
+DEFAULT_STREAM: Final = StreamConfig()
+VALIDATION_KEY: Final = 1 << 20  # an epoch no training reaches: validation samples are nobody's training samples
+
+
+class StepKeys(Sampler[tuple[int, int]]):
+    """(epoch, step) of every training step: workers and resumed runs draw what the first run drew."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.epoch = steps, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The Trainer calls it before every epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for step in range(self.steps):
+            yield self.epoch, step
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class Steps(Dataset[Batch]):
+    """One item per step: a batch of every stream, by name."""
+
+    def __init__(self, samplers: Mapping[str, SampleSampler], seed: int, augment: bool, epoch_steps: int) -> None:
+        self.samplers, self.seed, self.augment, self.epoch_steps = dict(samplers), seed, augment, epoch_steps
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, step = key
+        batch = {}
+        for number, (name, sampler) in enumerate(self.samplers.items()):
+            stream = sampler.stream
+            if (epoch * self.epoch_steps + step) % stream.every != stream.offset % stream.every:
+                continue
+            samples = [
+                sampler.draw(generator(self.seed, epoch, step, number, index), self.augment)
+                for index in range(stream.batch)
+            ]
+            batch[name] = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
+        return batch
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader that knows how many batches of its epoch it gave, and after a resume gives the rest."""
+
+    seen = 0
+    _skip = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        sampler = self.sampler
+        assert isinstance(sampler, StepKeys)
+        skip, self._skip = self._skip, 0
+        self.seen = skip
+        full = sampler.steps
+        keys = [(sampler.epoch, step) for step in range(skip, full)]
+        for batch in DataLoader(_Keyed(self.dataset, keys), **self._workers()):
+            self.seen += 1
+            yield batch
+
+    def _workers(self) -> dict[str, Any]:
+        # a generator of its own: the iterator's seed must not come from the global one, which resumes elsewhere
+        return {
+            "batch_size": None, "num_workers": self.num_workers, "generator": torch.Generator().manual_seed(0),
+            "prefetch_factor": 2 if self.num_workers else None,
+        }  # fmt: skip
+
+    def state_dict(self) -> dict[str, int]:
+        """For the Trainer's checkpoint."""
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """From the Trainer's checkpoint: 0 where an epoch was complete."""
+        assert isinstance(self.sampler, StepKeys)
+        self._skip = state["seen"] % self.sampler.steps
+
+
+class _Keyed(Dataset[Batch]):
+    def __init__(self, steps: Dataset[Batch], keys: list[tuple[int, int]]) -> None:
+        self.steps, self.keys = steps, keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.steps[self.keys[index]]
+
+
+class TrainingData(L.LightningDataModule):
+    """Field sets of files or of a packed set, split by source.
+
+    Args:
+        folder: what the sources' paths are below.
+        sources: files to read; none where `packed` is given.
+        packed: a file that `python -m gfs_sr.training.pack` wrote.
+        validation: sources that are never trained on; their samples make the skill.
+        leave_out: sources that are neither trained on nor validated on.
+        streams: parts of a training step, by name.
+        validation_stream: what is validated on.
+        validation_steps: how many batches of it.
+        steps_per_epoch: training steps between validations.
+        context: coarse cells around a patch, where the network pads by itself; else its own reach.
+        seed: of every draw.
+        num_workers: processes that draw.
+    """
+
+    def __init__(
+        self,
+        folder: str = ".",
+        sources: list[SourceConfig] | None = None,
+        packed: str | None = None,
+        validation: list[str] | None = None,
+        leave_out: list[str] | None = None,
+        streams: dict[str, StreamConfig] | None = None,
+        validation_stream: StreamConfig = DEFAULT_STREAM,
+        validation_steps: int = 8,
+        steps_per_epoch: int = 100,
+        context: int = 0,
+        seed: int = 42,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.sources, self.packed = sources or [], packed
+        self.validation, self.leave_out = validation or [], leave_out or []
+        self.streams = streams or {"space_time": StreamConfig()}
+        self.validation_stream = validation_stream
+        self.validation_steps, self.steps_per_epoch = validation_steps, steps_per_epoch
+        self.context, self.seed, self.num_workers = context, seed, num_workers
+        self.task: Task | None = None
+        self.sets: list[FieldSet] = []
+        self.digest = ""
+
+    def setup(self, stage: str) -> None:
+        """Read everything once; the network on the trainer says what it takes."""
+        if self.task is not None:
+            return
+        assert self.trainer is not None  # Lightning attaches it before setup
+        network = self.trainer.lightning_module.network
+        assert isinstance(network, Model)  # `Supervised` builds one
+        margin = network.reach if isinstance(network.reach, Reach) else Reach.space(self.context)
+        self.task = Task.of(network.make_contract(name="training"), margin)
+        self.sets = self.read()
+        for name, sampler in {**self._train_samplers(), "validation": self._validation_sampler()}.items():
+            if not sampler.sets:
+                raise NothingToUpscale(
+                    f"no source suits the stream {name}",
+                    f"data.streams, variables {', '.join(self.task.variables)}",
+                    "give larger or longer sources, or a smaller patch",
+                )
+
+    def read(self) -> list[FieldSet]:
+        """All field sets but those left out.
+
+        Raises:
+            UsageError: a validation source that does not exist, or neither files nor a packed set.
+        """
+        if self.packed is not None:
+            sets, self.digest = read_packed(self.folder / self.packed)
+        else:
+            sets = [each for source in self.sources for each in read_source(source, self.folder)]
+        if not sets:
+            raise UsageError("no training data", "data", "give data.sources or data.packed")
+        known = {each.source for each in sets}
+        for name in [*self.validation, *self.leave_out]:
+            if name not in known:
+                raise UsageError(f"no source {name!r}", "data.validation", f"use: {', '.join(sorted(known))}")
+        return [each for each in sets if each.source not in self.leave_out]
+
+    @property
+    def training_sets(self) -> list[FieldSet]:
+        """Of the sources that are not validated on; all of them where none is."""
+        return [each for each in self.sets if each.source not in self.validation]
+
+    @property
+    def validation_sets(self) -> list[FieldSet]:
+        """Of the sources held out."""
+        return [each for each in self.sets if each.source in self.validation] or self.sets
+
+    def _train_samplers(self) -> dict[str, SampleSampler]:
+        assert self.task is not None
+        return {name: SampleSampler(self.training_sets, self.task, stream) for name, stream in self.streams.items()}
+
+    def _validation_sampler(self) -> SampleSampler:
+        assert self.task is not None
+        return SampleSampler(self.validation_sets, self.task, self.validation_stream)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """One item per step."""
+        steps = Steps(self._train_samplers(), self.seed, augment=True, epoch_steps=self.steps_per_epoch)
+        return ResumableLoader(
+            steps, batch_size=None, sampler=StepKeys(self.steps_per_epoch), num_workers=self.num_workers
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The same samples at every validation."""
+        steps = Steps({"validation": self._validation_sampler()}, self.seed, augment=False, epoch_steps=1)
+        keys = [(VALIDATION_KEY, step) for step in range(self.validation_steps)]
+        return DataLoader(_Keyed(steps, keys), batch_size=None)
+
+    def envelope(self) -> dict[str, Quantiles]:
+        """Quantiles of what was trained on, per variable."""
+        assert self.task is not None
+        found = {}
+        for name in self.task.variables:
+            values = [each.values[each.variables.index(name)] for each in self.training_sets if name in each.variables]
+            if values:
+                pooled = np.concatenate([each.ravel()[:: max(1, each.size // 200_000)] for each in values])
+                low, median, high = np.nanquantile(pooled, [0.001, 0.5, 0.999])
+                found[name] = Quantiles(low=float(low), median=float(median), high=float(high))
+        return found

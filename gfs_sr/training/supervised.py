@@ -1,0 +1,169 @@
+"""Supervised training of any family: streams in, losses composed, our checkpoint out."""
+
+import platform
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from gfs_sr import models
+from gfs_sr.contract import Skill
+from gfs_sr.models.blocks import Padding
+from gfs_sr.models.checkpoint import KEY, Checkpoint, pack
+from gfs_sr.models.receptive_field import Reach
+from gfs_sr.training.datamodule import Batch, TrainingData
+from gfs_sr.training.losses import LossConfig, compose, named, relative_scale
+from gfs_sr.training.optim import OptimizerConfig, make_optimizer
+from gfs_sr.training.sample import validation_sample
+from gfs_sr.training.skill import SkillMeter, names_of
+
+NOT_INPUTS = ("fine", "mask")
+DEFAULT_LOSS, DEFAULT_OPTIMIZER = LossConfig(), OptimizerConfig()
+
+
+class Supervised(L.LightningModule):
+    """A network that learns fine fields from coarse ones.
+
+    Args:
+        network: the model's configuration, as `gfs_sr.models.build` takes it.
+        loss: terms and weights.
+        optimizer: AdamW and its schedule.
+        name: of the model on offer; the family's where none is given.
+    """
+
+    def __init__(
+        self,
+        network: dict[str, Any],
+        loss: LossConfig = DEFAULT_LOSS,
+        optimizer: OptimizerConfig = DEFAULT_OPTIMIZER,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = models.build(network)
+        self.loss, self.optimizer_config = loss, optimizer
+        self.offered_as = name or self.network.family
+        facts = self.network.facts
+        self.meter = SkillMeter(facts.scale_factor, facts.time_factor, facts.registration)
+        self.skill: tuple[Skill, ...] = ()
+        self.averaged: dict[str, Tensor] | None = None  # set by the averaging callback
+
+    @property
+    def data(self) -> TrainingData:
+        """Of the running trainer."""
+        data: TrainingData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted sum over the streams of this step."""
+        total = torch.zeros((), device=self.device)
+        for name, part in batch.items():
+            stream = self.data.streams[name]
+            loss, terms = self._loss(stream.kind, part)
+            self.log_dict(named(terms, f"train/{name}"))
+            total = total + stream.weight * loss
+        self.log("train/loss", total, prog_bar=True)
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count errors of the network and of every baseline."""
+        part = batch["validation"]
+        kind = self.data.validation_stream.kind
+        prediction, _ = self._predict(kind, part)
+        margin = self._margin()
+        self.meter.update(prediction, part, margin, names_of(part, self.network.facts.variables))
+        loss, _ = self._loss(kind, part)
+        self.log("val/loss", loss, batch_size=prediction.shape[0])
+
+    def on_validation_epoch_start(self) -> None:
+        """A fresh count."""
+        self.meter.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Skill: the mean over variables, and each."""
+        self.skill = self.meter.compute(", ".join(self.data.validation) or "training sources")
+        for line in self.skill:
+            self.log(f"val/skill/{line.variable}", line.skill)
+        if self.skill:
+            self.log("val/skill", sum(line.skill for line in self.skill) / len(self.skill), prog_bar=True)
+            sharpened = sum(line.skill_sharpened for line in self.skill) / len(self.skill)
+            self.log("val/skill_sharpened", sharpened)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and its schedule over the whole run."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs < 0:
+            epochs = max(1, -(-steps // self.data.steps_per_epoch))
+        optimizer, schedule, interval = make_optimizer(
+            self.network.parameters(), self.optimizer_config, steps=steps, epochs=epochs
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's own files can be exported too."""
+        checkpoint[KEY] = pack(self.checkpoint())
+
+    def checkpoint(self) -> Checkpoint:
+        """What this run would ship now."""
+        config = dict(self.network.config)
+        if config.get("padding") == Padding.REPLICATE.value:
+            config["padding"] = Padding.VALID.value  # the same weights: the halo is data where it runs
+        shipped = models.build(config)
+        state = self.network.state_dict() if self.averaged is None else self.averaged
+        hours = sorted({each.interval_hours for each in self.data.training_sets if each.interval_hours})
+        r = shipped.facts.time_factor
+        contract = shipped.make_contract(
+            name=self.offered_as,
+            envelope=self.data.envelope(),
+            interval_hours=tuple(r * each for each in hours) or (6.0,),
+        )
+        return Checkpoint(
+            config=config,
+            contract=contract,
+            state_dict={name: tensor.detach().cpu().clone() for name, tensor in state.items()},
+            sample=validation_sample(self.data.validation_sets, self.data.sets, shipped),
+            skill=self.skill,
+            provenance=self._provenance(),
+        )
+
+    def _provenance(self) -> dict[str, str]:
+        sets = self.data.training_sets
+        sources = sorted({each.source for each in sets})
+        licences = sorted({each.provenance.get("licence", "") for each in sets} - {""})
+        facts = {
+            "trained on": ", ".join(sources),
+            "validated on": ", ".join(self.data.validation),
+            "licences": "; ".join(licences),
+            "data digest": self.data.digest,
+            "seed": str(self.data.seed),
+            "steps": str(self.global_step),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        }
+        return {name: value for name, value in facts.items() if value}
+
+    def _margin(self) -> Reach:
+        task = self.data.task
+        assert task is not None  # setup came first
+        return task.context
+
+    def _predict(self, kind: str, part: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        inputs = {name: tensor for name, tensor in part.items() if name not in NOT_INPUTS}
+        prediction, base = self.network.learn(kind, inputs)
+        size = part["fine"].shape[-2:]
+        return _core(prediction, size), _core(base, size)
+
+    def _loss(self, kind: str, part: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        prediction, base = self._predict(kind, part)
+        target, mask = part["fine"], part["mask"]
+        if self.loss.relative:
+            scale = relative_scale(base, target, mask)
+            return compose(self.loss, (prediction.float() - target) / scale, torch.zeros_like(target), mask)
+        return compose(self.loss, prediction, target, mask)
+
+
+def _core(fine: Tensor, size: torch.Size) -> Tensor:
+    """The middle of a prediction that covers the context too."""
+    rows, columns = ((have - want) // 2 for have, want in zip(fine.shape[-2:], size, strict=True))
+    return fine[..., rows : rows + size[0], columns : columns + size[1]]

@@ -1,0 +1,183 @@
+"""Where training samples are cut: registered windows of a fine field with their coarse context, drawn by counter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfs_sr.data.grid import Registration
+
+Index = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+
+def generator(*key: int) -> np.random.Generator:
+    """Random numbers of one sample: the same for the same key, whatever was drawn before, in whatever process.
+
+    Source: Philox, the counter-based generator of Salmon et al. 2011.
+    """
+    state = np.random.SeedSequence(key).generate_state(2, np.uint64)
+    return np.random.Generator(np.random.Philox(key=state))
+
+
+@dataclass(frozen=True)
+class AxisWindow:
+    """One axis of a window: where its coarse cells start, which fine cells it holds, which of those count."""
+
+    coarse: Index  # (P + context,) fine index at which each coarse cell starts; repeated beyond the ends
+    fine: Index  # (s·P,) fine cells of the core, kept inside the field
+    valid: Mask  # (s·P,) inside the field and between its outermost coarse cells
+    center: npt.NDArray[np.float64]  # (P + context,) fractional fine index of the coarse cells' centers
+
+    @property
+    def cells(self) -> int:
+        """P and context."""
+        return int(self.coarse.size)
+
+
+def coarse_count(length: int, origin: int, scale_factor: int, registration: Registration) -> int:
+    """Coarse cells that a fine axis holds from `origin` on."""
+    if registration is Registration.NODE:
+        return (length - 1 - origin) // scale_factor + 1
+    return (length - origin) // scale_factor
+
+
+def draw_axis(
+    rng: np.random.Generator,
+    length: int,
+    patch: int,
+    before: int,
+    after: int,
+    scale_factor: int,
+    registration: Registration,
+    periodic: bool = False,
+) -> AxisWindow:
+    """A window of `patch` coarse cells at a random phase and place; smaller fields are continued by their edge.
+
+    Args:
+        rng: of this sample.
+        length: fine cells of the axis.
+        patch: coarse cells of the core.
+        before: coarse cells of context before the core.
+        after: and after it.
+        scale_factor: s.
+        registration: where fine cells lie.
+        periodic: the axis goes once around the globe.
+    """
+    s = scale_factor
+    if periodic and length % s == 0:
+        origin, count = int(rng.integers(s)), length // s
+    else:
+        periodic = False
+        spare = length - s if registration is Registration.NODE else length - 2 * s
+        origin = int(rng.integers(max(1, min(s, spare))))
+        count = coarse_count(length, origin, s, registration)
+    first = int(rng.integers(count)) if periodic else int(rng.integers(max(1, count - patch + 1)))
+    return axis_window(length, first, origin, patch, before, after, s, registration, periodic)
+
+
+def axis_window(
+    length: int,
+    first: int,
+    origin: int,
+    patch: int,
+    before: int,
+    after: int,
+    scale_factor: int,
+    registration: Registration,
+    periodic: bool = False,
+) -> AxisWindow:
+    """The window whose core starts at coarse cell `first` of those that start at fine cells origin, origin + s, ..."""
+    s = scale_factor
+    count = length // s if periodic else coarse_count(length, origin, s, registration)
+    cells = np.arange(first - before, first + patch + after)
+    inside = cells % count if periodic else np.clip(cells, 0, count - 1)
+    coarse = origin + s * inside
+    fine = origin + s * first + np.arange(s * patch)
+    shift = 0.0 if registration is Registration.NODE else (s - 1) / 2
+    if periodic:
+        coarse, fine = coarse % length, fine % length
+        valid = np.ones(fine.size, bool)
+    else:
+        place = first + (np.arange(s * patch) - shift) / s
+        valid = (place >= 0) & (place <= count - 1) & (fine < length)
+        fine = np.clip(fine, 0, length - 1)
+    return AxisWindow(coarse.astype(np.intp), fine.astype(np.intp), valid, coarse.astype(np.float64) + shift)
+
+
+@dataclass(frozen=True)
+class TimeWindow:
+    """Frames of a sample."""
+
+    coarse: Index  # (T + context,) fine frames that are coarse ones; repeated beyond the ends
+    fine: Index  # (T·M,)
+    fraction: npt.NDArray[np.float64]  # (M,) of the coarse interval
+    factor: int  # r
+
+
+def draw_times(
+    rng: np.random.Generator,
+    frames: int,
+    intervals: int,
+    factor: int,
+    before: int,
+    after: int,
+    fractions: int | None = None,
+    repeat: float = 0.0,
+) -> TimeWindow:
+    """`intervals` coarse intervals at a random phase and place.
+
+    Args:
+        rng: of this sample.
+        frames: fine frames of the series; at least factor·intervals + 1.
+        intervals: T, coarse frames of the core.
+        factor: r.
+        before: coarse frames of context before the core.
+        after: and after it.
+        fractions: M times of every interval, the frame itself and M - 1 at random; None: all r in order.
+        repeat: chance, at each end, that the context repeats the frame next to it as at the ends of a forecast.
+    """
+    origin = int(rng.integers(min(factor, frames - factor * intervals)))
+    count = (frames - 1 - origin) // factor + 1
+    first = int(rng.integers(max(1, count - intervals)))
+    low = first if rng.random() < repeat else 0
+    high = min(first + intervals, count - 1) if rng.random() < repeat else count - 1
+    coarse = np.clip(np.arange(first - before, first + intervals + after), low, max(high, low))
+    if fractions is None:
+        within = np.arange(factor)
+    elif factor == 1:
+        within = np.zeros(fractions, np.intp)
+    else:
+        within = np.concatenate([[0], rng.integers(1, factor, fractions - 1)])
+    fine = origin + factor * (first + np.arange(intervals))[:, None] + within
+    inside = np.minimum(fine.ravel(), frames - 1)
+    return TimeWindow(origin + factor * coarse, inside, within / factor, factor)
+
+
+@dataclass(frozen=True)
+class View:
+    """A field as seen in a mirror or turned: the eight symmetries of the square."""
+
+    north_south: bool = False
+    east_west: bool = False
+    transposed: bool = False
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, transpose: bool) -> "View":
+        """One of them; without transpositions where vectors could not follow."""
+        flips = rng.integers(2, size=3)
+        return cls(bool(flips[0]), bool(flips[1]), bool(flips[2]) and transpose)
+
+    def of(self, field: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(..., H, W) mirrored, then transposed; a view of the same memory."""
+        if self.north_south:
+            field = field[..., ::-1, :]
+        if self.east_west:
+            field = field[..., ::-1]
+        return np.swapaxes(field, -1, -2) if self.transposed else field
+
+    def sign(self, variable: str) -> float:
+        """What a mirror does to the component of a vector across it."""
+        eastward, northward = variable.startswith("u"), variable.startswith("v") and not variable.startswith("vo")
+        return -1.0 if (eastward and self.east_west) or (northward and self.north_south) else 1.0
