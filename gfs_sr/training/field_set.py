@@ -15,12 +15,15 @@ from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.sources import open_tensors
 from gfs_sr.data.sources.tensor_record import TensorRecord
 from gfs_sr.data.terrain import terrain_at
+from gfs_sr.data.variables import VARIABLES, TimeKind, base_name
 from gfs_sr.errors import CheckpointInvalid, MissingFile
 
 Field = npt.NDArray[np.float32]
 Coordinates = npt.NDArray[np.float64]
-SIXTEEN_BITS = 65_534  # levels of a packed variable; one more code says missing
+SIXTEEN_BITS = 65_534  # levels of a packed variable at most; one more code says missing
 MISSING = -32_768
+FINEST_STEP = 1 / 2000  # of a variable's standard deviation: what lies below is noise that does not pack
+DEGREES = 1e-5  # step of packed coordinates of projected grids, about a meter
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class FieldSet:
     provenance: Mapping[str, str] = field(default_factory=dict)
     _coarse: dict[tuple[Registration, int], Field] = field(default_factory=dict, repr=False)
     _statics: dict[str, Field] = field(default_factory=dict, repr=False)
+    _filled: Field | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,12 +97,14 @@ class FieldSet:
         return self._coarse[key]
 
     def filled(self) -> Field:
-        """Values without gaps."""
-        if np.isfinite(self.values).all():
-            return self.values
-        filled, _ = fill_nearest(self.values, self.is_periodic)
-        gapless: Field = np.nan_to_num(filled).astype(np.float32)
-        return gapless
+        """Values without gaps, computed once."""
+        if self._filled is None:
+            if np.isfinite(self.values).all():
+                self._filled = self.values
+            else:
+                filled, _ = fill_nearest(self.values, self.is_periodic)
+                self._filled = np.nan_to_num(filled).astype(np.float32)
+        return self._filled
 
     def statics(self, names: Sequence[str]) -> Field:
         """(K, H, W) terrain and land of the fine cells; zeros where the grid is unknown."""
@@ -148,7 +154,9 @@ def read_source(config: SourceConfig, folder: Path) -> list[FieldSet]:
         if not found or not all(path.exists() for path in found):
             raise MissingFile(f"no file {pattern}", f"source {config.name}, folder {folder}", "mend the path")
         paths += found
-    records = [each for each in open_tensors(paths, config.variables) if each.is_plausible]
+    records = [
+        each for each in open_tensors(paths, config.variables) if each.is_plausible and _is_instant(each.variable)
+    ]
     provenance = {"producer": config.producer, "licence": config.licence, "files": ", ".join(config.files)}
     return [
         _join(config, number, group, provenance)
@@ -157,13 +165,23 @@ def read_source(config: SourceConfig, folder: Path) -> list[FieldSet]:
     ]
 
 
+def _is_instant(name: str) -> bool:
+    """Sums and means over time are no frames to interpolate between; statics are no weather."""
+    row = VARIABLES.get(base_name(name))
+    return row is None or row.time_kind is TimeKind.INSTANT
+
+
 def _groups(records: Iterable[TensorRecord]) -> list[list[TensorRecord]]:
     """Records on one grid at one run of times belong together."""
     groups: dict[tuple[object, ...], list[TensorRecord]] = {}
     for record in records:
         place = [None if each is None else each.tobytes() for each in (record.lat, record.lon)]
-        key = (record.values.shape, record.valid_times.tobytes(), *place)
-        groups.setdefault(key, []).append(record)
+        key: tuple[object, ...] = (record.values.shape, record.valid_times.tobytes(), *place)
+        # members and versions hold the same variable at the same place and times: each makes a group of its own
+        version = sum(
+            record.variable in {each.variable for each in group} for k, group in groups.items() if k[1:] == key
+        )
+        groups.setdefault((version, *key), []).append(record)
     return list(groups.values())
 
 
@@ -194,7 +212,8 @@ def write_packed(sets: Sequence[FieldSet], path: Path) -> str:
         low, step = np.zeros(len(each.variables)), np.ones(len(each.variables))
         for channel, values in enumerate(each.values):
             low[channel] = np.nanmin(values)
-            step[channel] = max(float(np.nanmax(values) - low[channel]) / SIXTEEN_BITS, 1e-30)
+            spread = float(np.nanstd(values, dtype=np.float64))
+            step[channel] = max(float(np.nanmax(values) - low[channel]) / SIXTEEN_BITS, FINEST_STEP * spread, 1e-30)
             code = np.rint((values - low[channel]) / step[channel]) - SIXTEEN_BITS // 2
             codes[channel] = np.where(np.isfinite(values), code, MISSING).astype(np.int16)
         # differences along a row are small numbers, which pack well; they wrap around and so do the sums
@@ -202,8 +221,11 @@ def write_packed(sets: Sequence[FieldSet], path: Path) -> str:
         arrays[f"{number}.low"], arrays[f"{number}.step"] = low, step
         arrays[f"{number}.times"] = each.times.astype("datetime64[ns]").astype(np.int64)
         for name, axis in (("lat", each.lat), ("lon", each.lon)):
-            if axis is not None:
-                arrays[f"{number}.{name}"] = axis.astype(np.float64 if axis.ndim == 1 else np.float32)
+            if axis is not None and axis.ndim == 1:
+                arrays[f"{number}.{name}"] = axis.astype(np.float64)
+            elif axis is not None:
+                steps = np.rint(axis / DEGREES).astype(np.int32)
+                arrays[f"{number}.{name}"] = np.diff(np.diff(steps, axis=0, prepend=0), axis=1, prepend=0)
         index.append(
             {"name": each.name, "source": each.source, "variables": each.variables, "series": each.series,
              "provenance": dict(each.provenance)}
@@ -248,7 +270,7 @@ def read_packed(path: Path) -> tuple[list[FieldSet], str]:
         low, step = (arrays[f"{number}.{key}"][:, None, None, None] for key in ("low", "step"))
         values = ((codes.astype(np.float64) + SIXTEEN_BITS // 2) * step + low).astype(np.float32)
         values[codes == MISSING] = np.nan
-        axes = [arrays.get(f"{number}.{name}") for name in ("lat", "lon")]
+        axes = [_axis(arrays.get(f"{number}.{name}")) for name in ("lat", "lon")]
         sets.append(
             FieldSet(
                 name=entry["name"],
@@ -256,10 +278,17 @@ def read_packed(path: Path) -> tuple[list[FieldSet], str]:
                 variables=tuple(entry["variables"]),
                 values=values,
                 times=arrays[f"{number}.times"].view("datetime64[ns]"),
-                lat=None if axes[0] is None else axes[0].astype(np.float64),
-                lon=None if axes[1] is None else axes[1].astype(np.float64),
+                lat=axes[0],
+                lon=axes[1],
                 series=entry["series"],
                 provenance=entry["provenance"],
             )
         )
     return sets, digest.hexdigest()
+
+
+def _axis(stored: npt.NDArray[np.generic] | None) -> Coordinates | None:
+    if stored is None or stored.ndim == 1:
+        return None if stored is None else stored.astype(np.float64)
+    steps = stored.astype(np.int32).cumsum(axis=1, dtype=np.int32).cumsum(axis=0, dtype=np.int32)
+    return steps * DEGREES

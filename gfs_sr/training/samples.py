@@ -41,6 +41,7 @@ class StreamConfig:
     most_cells: int = 10**6
     series: bool = False  # sources that are good for series alone may be drawn too
     repeat_ends: float = 0.0  # chance that the context in time repeats the end frame
+    longest_hours: float = 12.0  # between coarse frames: beyond it a day's course is lost
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ class Task:
 class Sampler:
     """Draws samples of one stream from field sets."""
 
-    def __init__(self, sets: Sequence[FieldSet], task: Task, stream: StreamConfig) -> None:
-        self.task, self.stream = task, stream
+    def __init__(self, sets: Sequence[FieldSet], task: Task, stream: StreamConfig, own_only: bool = False) -> None:
+        """Of the sets that suit the stream; `own_only` draws no variable that the contract does not promise."""
+        self.task, self.stream, self.own_only = task, stream, own_only
         self.sets = [each for each in sets if self._fits(each)]
         sizes = np.array([self._size(each) for each in self.sets], float)
         self.chances = sizes / sizes.sum() if len(self.sets) else sizes
@@ -91,6 +93,8 @@ class Sampler:
             return False
         if not task.one_by_one and not set(task.variables) <= set(fields.variables):
             return False
+        if self.own_only and not set(task.variables) & set(fields.variables):
+            return False
         least = max(stream.least_cells, 2 * task.scale_factor + 1)
         if stream.kind != "time" and not least <= min(rows, columns) < stream.most_cells:
             return False
@@ -98,8 +102,12 @@ class Sampler:
 
     def _factors(self, fields: FieldSet) -> dict[int, float]:
         wanted = self.stream.time_factors or {self.task.time_factor: 1.0}
-        frames = fields.shape[0]
-        return {int(r): share for r, share in wanted.items() if frames >= int(r) * self.stream.intervals + 1}
+        frames, hours = fields.shape[0], fields.interval_hours
+        return {
+            int(r): share
+            for r, share in wanted.items()
+            if frames >= int(r) * self.stream.intervals + 1 and int(r) * hours <= self.stream.longest_hours
+        }
 
     def _size(self, fields: FieldSet) -> float:
         frames, rows, columns = fields.shape
@@ -138,7 +146,7 @@ class Sampler:
             known = base_name(name) in VARIABLES and not (augment and rng.random() < UNKNOWN_VARIABLE)
             sample["variable"] = np.array(variable_ids([name if known else "w@500"]), np.int64)
         if task.statics:
-            told = not (augment and rng.random() < UNKNOWN_STATICS) and stream.kind != "time"
+            told = not (augment and rng.random() < UNKNOWN_STATICS)
             sample |= self._statics(fields, view, lat_axis, lon_axis, told)
         if task.sun and stream.kind != "space":
             told = not (augment and rng.random() < UNKNOWN_SUN)
@@ -151,7 +159,8 @@ class Sampler:
     def _channels(self, fields: FieldSet, rng: np.random.Generator) -> list[int]:
         if not self.task.one_by_one:
             return [fields.variables.index(name) for name in self.task.variables]
-        share = np.array([3.0 if name in self.task.variables else 1.0 for name in fields.variables])
+        other = 0.0 if self.own_only else 1.0
+        share = np.array([3.0 if name in self.task.variables else other for name in fields.variables])
         return [int(rng.choice(len(fields.variables), p=share / share.sum()))]
 
     def _times(self, fields: FieldSet, rng: np.random.Generator) -> TimeWindow:
@@ -212,6 +221,8 @@ class Sampler:
         scales = [self.task.scaling[name] for name in names]
         sd = np.array([scale.sd for scale in scales], np.float32)[:, None, None]
         coarse, fine = fields_statics(fields, names, self.task.registration, s)
+        if self.stream.kind == "time":
+            coarse = fine  # the cells of a series are coarse cells
         coarse, fine = view.of(coarse), view.of(fine)
         rows = np.clip(lat_axis.coarse[:, None] + np.arange(s), 0, fine.shape[-2] - 1).ravel()
         columns = np.clip(lon_axis.coarse[:, None] + np.arange(s), 0, fine.shape[-1] - 1).ravel()
@@ -267,7 +278,7 @@ def fields_statics(
 
 def scaling_for(scaling: Mapping[str, Scaling], fields: FieldSet, channel: int) -> Scaling:
     """The network's units of a variable; its own mean and spread where the network does not know it."""
-    from gfs_sr.models.fused_variables import scaling_of
+    from gfs_sr.models.fused_variables import scaling_of, unit_of
 
     name = fields.variables[channel]
     if name in scaling:
@@ -275,7 +286,6 @@ def scaling_for(scaling: Mapping[str, Scaling], fields: FieldSet, channel: int) 
     values = fields.values[channel]
     mean, sd = float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
     if base_name(name) in VARIABLES:
-        typical = scaling_of(name)
-        # a level far from the typical one: its own mean, and no less than a fifth of the typical spread
-        return Scaling(mean=mean, sd=max(sd, 0.2 * typical.sd))
+        # a level far from the typical one has its own mean; the spread is the one the network counts physical units in
+        return Scaling(mean=mean, sd=scaling_of(name).sd if unit_of(name) else sd)
     return Scaling(mean=mean, sd=sd)
