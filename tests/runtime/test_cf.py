@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from compliance_checker.cf.cf_1_11 import CF1_11Check
-from compliance_checker.suite import CheckSuite
 
 from gfs_sr.data.forecast import SourceLayout
 from gfs_sr.data.grid import Grid, Registration
@@ -11,6 +9,7 @@ from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.data.variables import VARIABLES, TimeKind
 from gfs_sr.runtime.cf import Quality, describe
 from gfs_sr.runtime.sink import open_sink
+from tests.cf_checker import complaints
 
 PROVENANCE = {
     "title": "t", "institution": "i", "source": "s", "history": "h", "references": "r", "comment": "c",
@@ -18,24 +17,6 @@ PROVENANCE = {
 INSTANTS = tuple(
     f"{name}@850" if row.on_levels else name for name, row in VARIABLES.items() if row.time_kind is TimeKind.INSTANT
 )
-
-
-def complaints(path):
-    """Every message of the cf:1.11 checks, required and recommended."""
-    suite = CheckSuite()
-    suite.checkers = {"cf:1.11": CF1_11Check}
-    suite.load_all_available_checkers()
-    dataset = suite.load_dataset(str(path))
-    groups, errors = suite.run_all(dataset, ["cf:1.11"])["cf:1.11"]
-    dataset.close()
-    assert errors == {}
-    return [message for group in groups for message in messages(group)]
-
-
-def messages(group):
-    scored = group.value
-    perfect = scored is True or (isinstance(scored, tuple) and scored[0] == scored[1])
-    return [] if perfect else [*group.msgs, *(message for child in group.children for message in messages(child))]
 
 
 def write(path, variables, registration, bucket_step, *, lat_ascending=False):
