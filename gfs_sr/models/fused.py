@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gfs_sr.contract import Predictor, PredictorGrid, Scaling
 from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
@@ -97,6 +97,11 @@ class Fused(Model):
     def statics_fine(self) -> tuple[str, ...]:
         """Terrain and land as they are."""
         return STATICS
+
+    def fitted_parameters(self) -> tuple[nn.Parameter, ...]:
+        """The linear filter and the response to the sun."""
+        weights = (self.residual.linear.weight, self.residual.between.amplitude.weight)
+        return tuple(each for each in weights if isinstance(each, nn.Parameter))
 
     def normalization(self) -> dict[str, Scaling]:
         """Fixed: the floors are in these units."""

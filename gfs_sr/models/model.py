@@ -162,6 +162,10 @@ class Model(nn.Module, ABC):
             sharpening=facts.sharpening,
         )
 
+    def fitted_parameters(self) -> tuple[nn.Parameter, ...]:
+        """Those that a closed form sets: training moves them slowly and does not decay them."""
+        return ()
+
     def normalization(self) -> dict[str, Scaling]:
         """Model units that are part of the network; none where the training data decide."""
         return {}

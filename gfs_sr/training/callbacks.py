@@ -70,10 +70,11 @@ class BestCheckpoint(Callback):
 
     Args:
         monitor: the figure to raise.
+        at_end: the run's last weights instead, where something is still done to them after the last validation.
     """
 
-    def __init__(self, monitor: str = "val/skill") -> None:
-        self.monitor = monitor
+    def __init__(self, monitor: str = "val/skill", at_end: bool = False) -> None:
+        self.monitor, self.at_end = monitor, at_end
         self.best = -float("inf")
         self.path: Path | None = None
 
@@ -87,8 +88,8 @@ class BestCheckpoint(Callback):
         save_checkpoint(_ours(pl_module).checkpoint(), self.path)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A run that was never validated leaves its last weights."""
-        if self.path is None and trainer.is_global_zero:
+        """A run that was never validated leaves its last weights, and so does one that is finished afterwards."""
+        if (self.at_end or self.path is None) and trainer.is_global_zero:
             self.path = Path(trainer.default_root_dir) / f"{_ours(pl_module).offered_as}.ckpt"
             save_checkpoint(_ours(pl_module).checkpoint(), self.path)
 

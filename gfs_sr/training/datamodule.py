@@ -199,13 +199,17 @@ class TrainingData(L.LightningDataModule):
         """Of the sources held out."""
         return [each for each in self.sets if each.source in self.validation] or self.sets
 
+    def samplers(self, kind: str) -> list[SampleSampler]:
+        """Of the training streams of one kind."""
+        return [each for each in self._train_samplers().values() if each.stream.kind == kind]
+
     def _train_samplers(self) -> dict[str, SampleSampler]:
         assert self.task is not None
         return {name: SampleSampler(self.training_sets, self.task, stream) for name, stream in self.streams.items()}
 
     def _validation_sampler(self) -> SampleSampler:
         assert self.task is not None
-        return SampleSampler(self.validation_sets, self.task, self.validation_stream)
+        return SampleSampler(self.validation_sets, self.task, self.validation_stream, own_only=True)
 
     def train_dataloader(self) -> ResumableLoader:
         """One item per step."""

@@ -114,7 +114,7 @@ def compose(config: LossConfig, prediction: Tensor, target: Tensor, mask: Tensor
         mask: the same shape or broadcastable to it; true where the target counts.
     """
     prediction = prediction.float()
-    valid = mask.expand_as(prediction) & target.isfinite()
+    valid = mask.bool().expand_as(prediction) & target.isfinite()
     truth = torch.where(valid, target.float(), torch.zeros((), device=target.device))
     # masked cells carry the target, so that no stencil or transform sees a difference there
     filled = torch.where(valid, prediction, truth)
@@ -143,7 +143,7 @@ def relative_scale(base: Tensor, target: Tensor, mask: Tensor, floor: float = 2e
         floor: least size, so that a flat sample does not dominate.
         own: how much of it is the sample's own error; the rest is the batch's geometric mean.
     """
-    valid = (mask.expand_as(base) & target.isfinite()).float()
+    valid = (mask.bool().expand_as(base) & target.isfinite()).float()
     count = valid.sum(dim=(1, 2, 3, 4)).clamp(min=1)
     error = torch.nan_to_num(base.float() - target.float()).square() * valid
     size = (error.sum(dim=(1, 2, 3, 4)) / count).clamp(min=floor**2).sqrt()

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from gfs_sr.errors import Interrupted, UsageError
 from gfs_sr.training.callbacks import AveragedWeights, BestCheckpoint, Throughput
+from gfs_sr.training.closed_form import ClosedForm
 from gfs_sr.training.datamodule import TrainingData
 from gfs_sr.training.supervised import Supervised
 
@@ -27,6 +29,7 @@ class TrainCommand(LightningCLI):
         parser.add_argument("--output", default=None, help="Run folder; default: runs/ and the model's name.")
         parser.add_argument("--ckpt_path", default=None, help="Resume: a Trainer checkpoint, or `last`.")
         parser.add_argument("--ema_decay", type=float, default=0.995, help="Of the averaged weights; 0 is none.")
+        parser.add_argument("--closed_form", type=bool, default=False, help="Fit what needs no gradient first (fused).")
         parser.add_argument("--threads", type=int, default=None, help="Of torch; default: all cores.")
         parser.set_defaults({"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0})
 
@@ -40,9 +43,11 @@ class TrainCommand(LightningCLI):
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
         callbacks = list(self.config_init["trainer"]["callbacks"] or [])
-        callbacks.append(BestCheckpoint())
+        callbacks.append(BestCheckpoint(at_end=self.config["closed_form"]))
         if self.config["ema_decay"]:
             callbacks.append(AveragedWeights(self.config["ema_decay"]))  # after the best, which ships the average
+        if self.config["closed_form"]:
+            callbacks.insert(0, ClosedForm())  # its last word comes before the last checkpoint's
         callbacks += [Throughput(), LearningRateMonitor("step")]
         callbacks.append(ModelCheckpoint(folder, filename="last", enable_version_counter=False))
         loggers = [TensorBoardLogger(folder, name="", version="tensorboard"), CSVLogger(folder, name="", version="csv")]
@@ -65,14 +70,17 @@ def main(argv: Sequence[str] | None = None) -> Path:
 def parse(argv: list[str] | None) -> TrainCommand:
     """Configuration file and dotted keys -> the objects of a run."""
     try:
-        return TrainCommand(
-            model_class=Supervised,
-            datamodule_class=TrainingData,
-            run=False,
-            args=argv,
-            save_config_callback=None,
-            parser_kwargs={"exit_on_error": False, "description": "Train a model."},
-        )
+        with warnings.catch_warnings():
+            # `gfs-sr train` hands its own arguments on, which Lightning takes for a mistake
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            return TrainCommand(
+                model_class=Supervised,
+                datamodule_class=TrainingData,
+                run=False,
+                args=argv,
+                save_config_callback=None,
+                parser_kwargs={"exit_on_error": False, "description": "Train a model."},
+            )
     except (ArgumentError, TypeError, ValueError) as error:
         raise usage_error(str(error)) from error
 
@@ -119,5 +127,5 @@ def _known_keys() -> list[str]:
     parser.add_lightning_class_args(Supervised, "model")
     parser.add_lightning_class_args(TrainingData, "data")
     parser.add_class_arguments(Trainer, "trainer")
-    own = ["output", "ckpt_path", "ema_decay", "threads", "seed_everything"]
+    own = ["output", "ckpt_path", "ema_decay", "closed_form", "threads", "seed_everything"]
     return [action.dest for action in parser._actions if action.dest != "help"] + own

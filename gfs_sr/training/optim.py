@@ -11,6 +11,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 WARMUP_START = 0.1  # of the learning rate, at step 0
+FITTED_RATE = 0.05  # of the learning rate, for parameters that a closed form set
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,28 @@ def _cosine(progress: float, config: OptimizerConfig) -> float:
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, steps: int, epochs: int
+    parameters: Iterable[nn.Parameter],
+    config: OptimizerConfig,
+    *,
+    steps: int,
+    epochs: int,
+    fitted: Iterable[nn.Parameter] = (),
 ) -> tuple[torch.optim.Optimizer, LambdaLR, Literal["step", "epoch"]]:
-    """AdamW, its schedule, and what the schedule counts."""
-    optimizer = AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    """AdamW, its schedule, and what the schedule counts.
+
+    Args:
+        parameters: all that are trained.
+        config: rates and schedule.
+        steps: of the whole run.
+        epochs: of the whole run.
+        fitted: those among `parameters` that a closed form set: a twentieth of the rate, no decay.
+    """
+    slow = list(fitted)
+    fast = [each for each in parameters if all(each is not other for other in slow)]
+    groups: list[dict[str, object]] = [{"params": fast}]
+    if slow:
+        groups.append({"params": slow, "lr": FITTED_RATE * config.lr, "weight_decay": 0.0})
+    optimizer = AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
     rate: Callable[[int], float]
     if config.schedule == "warmup-cosine":
         rate = lambda step: warmup_cosine(step, steps, config) / config.lr  # noqa: E731

@@ -96,7 +96,11 @@ class Supervised(L.LightningModule):
         if epochs is None or epochs < 0:
             epochs = max(1, -(-steps // self.data.steps_per_epoch))
         optimizer, schedule, interval = make_optimizer(
-            self.network.parameters(), self.optimizer_config, steps=steps, epochs=epochs
+            self.network.parameters(),
+            self.optimizer_config,
+            steps=steps,
+            epochs=epochs,
+            fitted=self.network.fitted_parameters(),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
