@@ -83,17 +83,17 @@ class CaseScores:
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """The cells and frames that are scored: indices 0 ... of the fine field."""
+    """The cells and frames that are scored, in indices of the fine field."""
 
     frames: int
     interpolated: int  # of the frames, those up to the last coarse one
-    rows: int
-    cols: int
+    rows: slice
+    cols: slice
     weights: Values | None  # (rows, 1)
 
     def cut(self, fine: Values) -> Values:
         """(T, H, W) -> its scored part."""
-        return fine[: self.frames, : self.rows, : self.cols]
+        return fine[: self.frames, self.rows, self.cols]
 
     def lead_classes(self) -> Iterator[tuple[str, slice]]:
         yield INTERPOLATED, slice(0, self.interpolated)
@@ -103,15 +103,18 @@ class _Window:
 
 
 def hull(case: Case, subject: Subject, protocol: Protocol, frames: int) -> _Window:
-    """From the first to the last coarse point; all of a periodic axis, and of every axis under CELL."""
+    """From the first to the last coarse point (under CELL in the middle of a cell); all of a periodic axis."""
     s, r = subject.scale_factor, subject.time_factor
     height, width = case.coarse.grid.shape
-    node = subject.registration is Registration.NODE
-    rows = s * (height - 1) + 1 if node else s * height
-    cols = s * (width - 1) + 1 if node and not case.coarse.grid.is_periodic else s * width
     fine_height, fine_width = case.truth.grid.shape
-    rows, cols = min(rows, fine_height), min(cols, fine_width)
-    weights = case.truth.grid.weights()[:rows, None] if protocol.area_weighted else None
+    # fine cells from the first coarse point on: those of a CELL hang half a coarse cell before it
+    before = 0 if subject.registration is Registration.NODE else s // 2
+    after = 1 if subject.registration is Registration.NODE else s - s // 2
+    rows = slice(before, min(s * (height - 1) + after, fine_height)) if height > 1 else slice(0, fine_height)
+    cols = slice(before, min(s * (width - 1) + after, fine_width)) if width > 1 else slice(0, fine_width)
+    if case.coarse.grid.is_periodic:
+        cols = slice(0, min(s * width, fine_width))
+    weights = case.truth.grid.weights()[rows, None] if protocol.area_weighted else None
     return _Window(frames, min(frames, r * (len(case.coarse.times) - 1) + 1), rows, cols, weights)
 
 
@@ -264,8 +267,8 @@ def _maps(
         coarse_lead_hours=float(case.coarse.times.lead_hours[frame // r]),
         frame=frame,
         interval_hours=case.coarse.times.step_hours,
-        lat=grid.lat[: window.rows],
-        lon=grid.lon[: window.cols],
+        lat=grid.lat[window.rows],
+        lon=grid.lon[window.cols],
         coarse=coarse[0],
         coarse_after=coarse[1] if frame % r and len(coarse) > 1 else None,
         coarse_lat=coarse_grid.lat,

@@ -209,3 +209,20 @@ def test_unknown_protocols_and_cell_models_under_protocol_a_are_refused(fine_fil
 @pytest.mark.parametrize(("value", "text"), [(0.1234, "+12.3%"), (-0.2, "−20.0%"), (-1e-6, "0.0%"), (np.nan, "–")])
 def test_skills_are_written_as_a_reader_writes_them(value, text):
     assert percent(value) == text
+
+
+def test_under_cell_the_hull_ends_in_the_middle_of_the_outermost_cells(fine_file):
+    evaluation = evaluate(interpolating("bicubic/linear", 6, 6, Registration.CELL), Settings((fine_file,)))
+    with xr.open_dataset(fine_file) as opened:
+        truth = opened["t2m"].to_numpy().astype(np.float64)
+        lat = opened["latitude"].to_numpy()
+    from gfs_sr.data.coarsen import block_mean
+
+    rows, cols = (6 * (size // 6) for size in truth.shape[1:])
+    edges = np.deg2rad(np.stack([lat + 0.125, lat - 0.125]))
+    area = np.sin(edges[0]) - np.sin(edges[1])
+    coarse = block_mean(truth[::6], 6, area, crop=True).astype(np.float32)
+    fine = BASELINES["bicubic/linear"](coarse, 6, 6, Registration.CELL)[:13, 3 : rows - 3, 3 : cols - 3]
+    error = fine.astype(np.float32) - truth[:13, 3 : rows - 3, 3 : cols - 3]
+    expected = np.sqrt(np.average((error**2).mean(axis=(0, 2)), weights=area[3 : rows - 3]))
+    assert by_key(evaluation)["t2m", "interpolated"].rmse == pytest.approx(expected, rel=1e-4)

@@ -126,3 +126,31 @@ def test_the_shipped_configurations_parse(tmp_path, name):
                      "--trainer.accelerator=cpu", "--trainer.precision=32"])  # fmt: skip
     assert command.model.network.family == name
     assert models.build(command.model.network.config).config == command.model.network.config
+
+
+def test_the_cell_configuration_changes_the_network_and_keeps_the_rest(tmp_path):
+    folder = Path(__file__).resolve().parents[2] / "configs"
+    both = parse(["-c", str(folder / "fused.yaml"), "-c", str(folder / "fused-cell.yaml"),
+                  "--output", str(tmp_path / "run"), "--trainer.accelerator=cpu"])  # fmt: skip
+    node = parse(["-c", str(folder / "fused.yaml"), "--output", str(tmp_path / "run"), "--trainer.accelerator=cpu"])
+    assert both.model.network.facts.registration == "cell"
+    assert both.model.offered_as == "fused-cell"
+    assert both.datamodule.streams == node.datamodule.streams
+    assert both.model.network.config | {"registration": "node", "sharpening": 0.2} == node.model.network.config
+
+
+def test_corrections_are_damped_once_in_the_weights_that_are_validated_and_shipped(tmp_path):
+    from gfs_sr.training.closed_form import ClosedForm
+
+    kept, damped = tmp_path / "kept", tmp_path / "damped"
+    states = []
+    for folder, factor in ((kept, 1.0), (damped, 0.5)):
+        folder.mkdir()
+        command = parse(arguments(folder, FUSED, steps=4, epochs=1))
+        (fit,) = (each for each in command.trainer.callbacks if isinstance(each, ClosedForm))
+        fit.damping, fit.batches = factor, 1
+        states.append(load_checkpoint(run(command)).state_dict["residual.between.out.weight"])
+    width = 6
+    torch.testing.assert_close(states[1][:width], states[0][:width], rtol=0, atol=0)
+    torch.testing.assert_close(states[1][width + 4 :], 0.5 * states[0][width + 4 :])
+    assert states[0][width + 4 :].any()
