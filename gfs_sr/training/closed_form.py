@@ -56,17 +56,21 @@ class ClosedForm(Callback):
         if network.facts.time_factor > 1:
             fit_sun(network, data.training_sets, self.sun_ridge)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Damp the corrections, in the weights that ship too."""
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Damp the corrections after the last step: the validation that follows scores the weights that ship."""
         network = pl_module.network
-        if isinstance(network, Fused) and self.damping != 1:
-            damp(network.residual.between.out, network.settings.width, self.damping)
-            averaged: Any = pl_module.averaged
-            if averaged is not None:
-                for name in ("weight", "bias"):
-                    rows = averaged[f"residual.between.out.{name}"]
-                    for part in corrections(network.settings.width):
-                        rows[part] *= self.damping
+        last = trainer.global_step >= trainer.estimated_stepping_batches
+        if not last or not isinstance(network, Fused) or self.damping == 1:
+            return
+        damp(network.residual.between.out, network.settings.width, self.damping)
+        averaged: Any = pl_module.averaged
+        if averaged is not None:
+            for name in ("weight", "bias"):
+                rows = averaged[f"residual.between.out.{name}"]
+                for part in corrections(network.settings.width):
+                    rows[part] *= self.damping
 
 
 def corrections(width: int) -> tuple[slice, slice]:

@@ -211,6 +211,10 @@ class TrainingData(L.LightningDataModule):
         assert self.task is not None
         return SampleSampler(self.validation_sets, self.task, self.validation_stream, own_only=True)
 
+    def interval_hours(self) -> tuple[float, ...]:
+        """Lengths of the coarse intervals that training draws."""
+        return tuple(sorted({hours for each in self._train_samplers().values() for hours in each.interval_hours()}))
+
     def train_dataloader(self) -> ResumableLoader:
         """One item per step."""
         steps = Steps(self._train_samplers(), self.seed, augment=True, epoch_steps=self.steps_per_epoch)

@@ -19,14 +19,19 @@ _HOUR: Final = np.timedelta64(3600 * 10**9, "ns")
 
 
 def validation_sample(held_out: Sequence[FieldSet], others: Sequence[FieldSet], model: Model) -> Sample:
-    """Coarse frames of the held-out set with most of the model's variables; what it lacks comes from other sets.
+    """Coarse frames of the series with most of the model's variables, a held-out one if it can be.
 
-    Values are real in every variable; where they come from another place, `source` says so. Variables that no set
-    holds are taken as their typical value.
+    What it lacks comes from other sets: values are real in every variable, and where they come from another place
+    `source` says so. Variables that no set holds are taken as their typical value.
     """
     facts = model.facts
     regular = [each for each in (*held_out, *others) if each.lat is not None and each.lat.ndim == 1] or [*held_out]
-    first = max(regular, key=lambda each: (len(set(each.variables) & set(facts.variables)), each in held_out))
+
+    def merit(fields: FieldSet) -> tuple[bool, int, bool]:
+        moves = fields.interval_hours > 0 and fields.shape[0] > (FRAMES - 1) * facts.time_factor
+        return moves, len(set(fields.variables) & set(facts.variables)), fields in held_out
+
+    first = max(regular, key=merit)
     coarse, rows, columns = _coarse(first, facts.variables, model)
     fields: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = dict(coarse)
     borrowed = []

@@ -109,6 +109,13 @@ class Sampler:
             if frames >= int(r) * self.stream.intervals + 1 and int(r) * hours <= self.stream.longest_hours
         }
 
+    def interval_hours(self) -> set[float]:
+        """Lengths of the coarse intervals that are drawn at the network's own factor."""
+        r = self.task.time_factor
+        return {
+            r * each.interval_hours for each in self.sets if self.stream.kind != "space" and r in self._factors(each)
+        }
+
     def _size(self, fields: FieldSet) -> float:
         frames, rows, columns = fields.shape
         if self.stream.kind == "time":

@@ -115,12 +115,10 @@ class Supervised(L.LightningModule):
             config["padding"] = Padding.VALID.value  # the same weights: the halo is data where it runs
         shipped = models.build(config)
         state = self.network.state_dict() if self.averaged is None else self.averaged
-        hours = sorted({each.interval_hours for each in self.data.training_sets if each.interval_hours})
-        r = shipped.facts.time_factor
         contract = shipped.make_contract(
             name=self.offered_as,
             envelope=self.data.envelope(),
-            interval_hours=tuple(r * each for each in hours) or (6.0,),
+            interval_hours=self.data.interval_hours() or (6.0,),
         )
         return Checkpoint(
             config=config,
