@@ -227,9 +227,10 @@ class Sampler:
             }
         scales = [self.task.scaling[name] for name in names]
         sd = np.array([scale.sd for scale in scales], np.float32)[:, None, None]
-        coarse, fine = fields_statics(fields, names, self.task.registration, s)
         if self.stream.kind == "time":
-            coarse = fine  # the cells of a series are coarse cells
+            coarse = fine = fields.statics(names)  # the cells of a series are coarse cells
+        else:
+            coarse, fine = fields_statics(fields, names, self.task.registration, s)
         coarse, fine = view.of(coarse), view.of(fine)
         rows = np.clip(lat_axis.coarse[:, None] + np.arange(s), 0, fine.shape[-2] - 1).ravel()
         columns = np.clip(lon_axis.coarse[:, None] + np.arange(s), 0, fine.shape[-1] - 1).ravel()

@@ -121,3 +121,27 @@ def test_a_packed_set_is_read_back_within_its_sixteen_bits(tmp_path, fields):
     assert (second.series, second.lon, dict(second.provenance)) == (True, None, {"licence": "free"})
     write_packed([fields], tmp_path / "other.npz")
     assert read_packed(tmp_path / "other.npz")[1] != digest
+
+
+@pytest.mark.parametrize("registration", list(Registration))
+def test_a_series_smaller_than_one_coarse_cell_is_drawn_with_the_terrain_of_its_cells(registration):
+    times = np.datetime64("2024-01-01", "ns") + np.arange(13) * np.timedelta64(1, "h")
+    values = np.random.default_rng(0).standard_normal((1, 13, 2, 3)).astype(np.float32)
+    tiny = FieldSet("a", "a", ("t2m",), values, times, np.array([47.0, 46.75]), np.array([8.0, 8.25, 8.5]), series=True)
+    scaling = {name: Scaling(mean=0, sd=1) for name in ("t2m", "orog", "lsm")}
+    facts = {"variables": ("t2m",), "scaling": scaling, "one_by_one": True, "statics": ("orog", "lsm")}
+    stream = StreamConfig(kind="time", patch=2, intervals=1, series=True)
+    sample = Sampler([tiny], task(registration, **facts), stream).draw(generator(0), augment=False)
+    heights = tiny.statics(("orog",))[0]
+    assert np.isin(sample["static_coarse"][0, 0], heights).all()
+    assert heights.max() > 300  # the Alps
+    np.testing.assert_array_equal(sample["fine"][0, 0], sample["coarse"][1, 0, 2:4, 2:4])
+
+
+def test_coarse_intervals_longer_than_half_a_day_are_not_drawn(fields):
+    facts = task(Registration.NODE)
+    times = fields.times[0] + 8 * (fields.times - fields.times[0])
+    slow = FieldSet("a", "a", fields.variables, fields.values, times, fields.lat, fields.lon)
+    assert Sampler([fields], facts, StreamConfig(patch=3)).interval_hours() == {3.0}
+    assert not Sampler([slow], facts, StreamConfig(patch=3)).sets
+    assert Sampler([slow], facts, StreamConfig(patch=3, longest_hours=24)).interval_hours() == {24.0}
