@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from networks import coarse_input, shake
 
 from gfs_sr import models
 from gfs_sr.data.grid import Registration
@@ -11,6 +10,7 @@ from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.folding import fold
 from gfs_sr.models.interpolation import Interpolation
 from gfs_sr.models.receptive_field import Reach, probe
+from tests.models.networks import coarse_input, shake
 
 
 def small(**changes: object) -> Factorized:

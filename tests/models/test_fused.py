@@ -1,6 +1,5 @@
 import pytest
 import torch
-from networks import coarse_input, shake
 
 from gfs_sr import models
 from gfs_sr.data.grid import Registration
@@ -9,6 +8,7 @@ from gfs_sr.models.fused import Fused, FusedConfig
 from gfs_sr.models.fused_inputs import sun_anomalies, sun_features
 from gfs_sr.models.interpolation import Interpolation
 from gfs_sr.models.receptive_field import Reach, probe
+from tests.models.networks import coarse_input, shake
 
 NAMES = ("t2m", "sp", "u10")
 FULL = Reach.space(12) + Reach(before=1, after=2)
