@@ -118,6 +118,8 @@ class Sampler:
 
     def _size(self, fields: FieldSet) -> float:
         frames, rows, columns = fields.shape
+        if self.own_only:  # every variable of every source counts alike
+            return len(set(self.task.variables) & set(fields.variables))
         if self.stream.kind == "time":
             return math.pow(min(frames, 1000) * len(fields.variables), 0.3)
         return math.sqrt(rows * columns * math.sqrt(min(frames, 40) * min(len(fields.variables), 8)))

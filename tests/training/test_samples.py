@@ -145,3 +145,12 @@ def test_coarse_intervals_longer_than_half_a_day_are_not_drawn(fields):
     assert Sampler([fields], facts, StreamConfig(patch=3)).interval_hours() == {3.0}
     assert not Sampler([slow], facts, StreamConfig(patch=3)).sets
     assert Sampler([slow], facts, StreamConfig(patch=3, longest_hours=24)).interval_hours() == {24.0}
+
+
+def test_every_promised_variable_of_every_source_is_validated_alike(fields):
+    large = FieldSet("b", "b", ("u10", "q"), np.zeros((2, 13, 90, 90), np.float32), fields.times, None, None)
+    facts = task(Registration.NODE, one_by_one=True)
+    sampler = Sampler([fields, large], facts, StreamConfig(patch=3), own_only=True)
+    np.testing.assert_allclose(sampler.chances, [2 / 3, 1 / 3])
+    shares = Sampler([fields, large], facts, StreamConfig(patch=3)).chances
+    assert shares[1] > shares[0]  # training prefers the larger field
