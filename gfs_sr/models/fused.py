@@ -54,6 +54,7 @@ class Fused(Model):
     any_subset = True
     _classes: Tensor
     _units: Tensor
+    _grounded: Tensor
     _fraction: Tensor
     _hours: Tensor
 
@@ -65,10 +66,11 @@ class Fused(Model):
             config.width, config.blocks, self.base.space, SpaceInterpolation("bilinear", s, config.registration)
         )
         self.cells = inputs.WINDOW + self.residual.trunk.reach.north + self.residual.left
-        classes, units = tables()
+        classes, units, grounded = tables()
         for name, table in (
             ("_classes", classes),
             ("_units", units),
+            ("_grounded", grounded),
             ("_fraction", torch.arange(r)[None] / r),
             ("_hours", torch.tensor([config.interval_hours])),
         ):
@@ -172,13 +174,14 @@ class Fused(Model):
         """
         prepared = self._prepare(coarse[:, 1:-1], coarse, variable, static_coarse, None)
         between = self._prepare_times(coarse, predictor_coarse, predictor_coarse_fine_time, fraction, hours)
-        features = self.residual.trunk(prepared["fields"], prepared["static_normal"])
+        features = self.residual.trunk(prepared["fields"], prepared["static_normal"], prepared["grounded"])
         _, correction, _ = self.residual.between(
             features,
             **between,
             land=self._land(coarse, static_coarse),
             classes=prepared["classes"],
             unit=prepared["unit"],
+            grounded=prepared["grounded"],
         )
         inner = crop_space(coarse[:, 1:-1], self.cells)
         theta = fraction[:, None, :, None, None, None]
@@ -244,6 +247,7 @@ class Fused(Model):
             "detail_normal": detail_normal.flatten(1, 2),
             "classes": self._classes[ids],
             "unit": self._units[ids],
+            "grounded": self._grounded[ids],
         }
 
     def _prepare_times(

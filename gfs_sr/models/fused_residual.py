@@ -39,12 +39,15 @@ class Trunk(nn.Module):
                 block.second.weight.data.mul_(0.3)
         self.reach = Reach.space(1 + 2 * blocks)
 
-    def forward(self, fields: Tensor, statics: Tensor) -> Tensor:
-        """One pass per coarse frame and variable; the statics' share of the stem is computed once."""
+    def forward(self, fields: Tensor, statics: Tensor, grounded: Tensor) -> Tensor:
+        """One pass per coarse frame and variable; the statics' share of the stem is computed once.
+
+        `grounded`, (B or 1, C), is 0 for variables that the statics do not shape.
+        """
         B, T, C, H, W = fields.shape
-        own = F.conv2d(fields.reshape(B * T * C, 1, H, W), self.stem.weight[:, :1])
-        shared = F.conv2d(statics, self.stem.weight[:, 1:], self.stem.bias)
-        features = F.relu(own.reshape(B, T * C, *own.shape[1:]) + shared[:, None]).flatten(0, 1)
+        own = F.conv2d(fields.reshape(B * T * C, 1, H, W), self.stem.weight[:, :1], self.stem.bias)
+        shared = F.conv2d(statics, self.stem.weight[:, 1:])[:, None, None] * _per_variable(grounded)
+        features = F.relu(own.reshape(B, T, C, *own.shape[1:]) + shared).flatten(0, 2)
         for block in self.blocks:
             features = block(features)
         return features.reshape(B, T, C, *features.shape[1:])
@@ -80,6 +83,7 @@ class Between(nn.Module):
         hours: Tensor,
         classes: Tensor,
         unit: Tensor,
+        grounded: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Between every pair of frames, at every fraction.
 
@@ -95,6 +99,7 @@ class Between(nn.Module):
             hours: (B or 1,), length of the interval.
             classes: (B or 1, C), of the variables.
             unit: (B or 1, C), one physical unit, normalized.
+            grounded: (B or 1, C), 0 where land and terrain do not count.
 
         Returns:
             increments (B, T, M, C, width, h, w); coarse corrections and filter gates, (B, T, M, C, h, w).
@@ -133,7 +138,7 @@ class Between(nn.Module):
             :, None, None, :, :, None, None
         ]  # (B, 1, 1, C, 14, 1, 1)
         everywhere, over_land = amplitude[:, :, :, :, :SUN_FEATURES], amplitude[:, :, :, :, SUN_FEATURES:]
-        by_place = everywhere + over_land * land[:, None, None, None, None]
+        by_place = everywhere + over_land * land[:, None, None, None, None] * _per_variable(grounded)[:, :, None]
         class_sun = (by_place * sun[:, :, :, None]).sum(dim=4)
         return out[:, :, :, :, :w] * gate[..., None], correction + own_sun + class_sun, gate * coarse[..., 3, :, :]
 
@@ -169,6 +174,7 @@ class Head(nn.Module):
         gate: Tensor | None,
         classes: Tensor,
         unit: Tensor,
+        grounded: Tensor,
     ) -> Tensor:
         """What features, terrain and the linear filter add.
 
@@ -183,13 +189,17 @@ class Head(nn.Module):
             gate: (B, K, C, H, W), more of the filter, or none.
             classes: (B or 1, C).
             unit: (B or 1, C).
+            grounded: (B or 1, C), 0 where terrain and land do not count.
 
         Returns:
             (B, K, C, s², H, W).
         """
         B, K, C = features.shape[:3]
         n = self.sub_pixels
-        coded = features + self.code(detail_normal)[:, None, None]
+        counts = _per_variable(grounded)
+        code = F.conv2d(detail_normal, self.code.weight)[:, None, None] * counts
+        bias = self.code.bias
+        coded = features + code if bias is None else features + code + bias[:, None, None]
         hidden = F.relu(self.post(coded.flatten(0, 2)))
         sub_pixels = self.head(hidden)
         height, columns = sub_pixels.shape[-2:]
@@ -203,8 +213,9 @@ class Head(nn.Module):
         for k in range(2):
             weight = fields[:, :, :, k] * slopes[:, :, :, k : k + 1]
             weight = weight + (fields[:, :, :, 4 + k] + constant[:, :, :, k : k + 1]) * sized
-            total = total + weight * detail[:, None, None, n * k : n * (k + 1)]
-            total = total + spread * fields[:, :, :, 2 + k] * inner[:, None, None, n * k : n * (k + 1)]
+            part = weight * detail[:, None, None, n * k : n * (k + 1)]
+            part = part + spread * fields[:, :, :, 2 + k] * inner[:, None, None, n * k : n * (k + 1)]
+            total = total + part * counts
         strength = 1 + fields[:, :, :, 6]
         if gate is not None:
             strength = strength + gate[:, :, :, None]
@@ -245,6 +256,7 @@ class Residual(nn.Module):
         detail_normal: Tensor,
         classes: Tensor,
         unit: Tensor,
+        grounded: Tensor,
         fraction: Tensor,
         hours: Tensor,
         changes: Tensor,
@@ -255,9 +267,9 @@ class Residual(nn.Module):
         land: Tensor,
     ) -> Tensor:
         """Sub-pixels (B, T·M, C·s², H, W) to add to the base's; arguments as `Fused` prepares them."""
-        features = self.trunk(fields, static_normal)
+        features = self.trunk(fields, static_normal, grounded)
         increments, correction, gate = self.between(
-            features, changes, change_size, before, after, sun, land, fraction, hours, classes, unit
+            features, changes, change_size, before, after, sun, land, fraction, hours, classes, unit, grounded
         )
         at_times = _interpolate(crop_space(features[:, 1:-1], 1), fraction) + increments
         B, T, M, C = increments.shape[:4]
@@ -272,6 +284,7 @@ class Residual(nn.Module):
             crop_space(gate, 2).flatten(1, 2),
             classes,
             unit,
+            grounded,
         )
         total: Tensor = own + self._upsampled(correction.flatten(1, 2))
         return total.reshape(B, T * M, C * self.head.sub_pixels, *total.shape[-2:])
@@ -288,12 +301,13 @@ class Residual(nn.Module):
         detail_normal: Tensor,
         classes: Tensor,
         unit: Tensor,
+        grounded: Tensor,
     ) -> Tensor:
         """The same for frames on their own: what `forward` gives at fraction 0."""
-        features = crop_space(self.trunk(fields, static_normal), 1)
+        features = crop_space(self.trunk(fields, static_normal, grounded), 1)
         filtered, sharpened = self.filtered(curvature), self._upsampled(lift)
         own: Tensor = self.head(
-            features, spread, slopes, detail, detail_normal, filtered, sharpened, None, classes, unit
+            features, spread, slopes, detail, detail_normal, filtered, sharpened, None, classes, unit, grounded
         )
         return own.flatten(2, 3)
 
@@ -321,3 +335,8 @@ def _interpolate(frames: Tensor, fraction: Tensor) -> Tensor:
 
 def _ones(count: int) -> Sequence[int]:
     return [1] * count
+
+
+def _per_variable(flags: Tensor) -> Tensor:
+    """(B or 1, C) -> (B or 1, 1, C, 1, 1, 1)."""
+    return flags[:, None, :, None, None, None]

@@ -10,6 +10,8 @@ from gfs_sr.contract import Scaling
 from gfs_sr.data.variables import VARIABLES, base_name, lookup
 
 CLASSES: Final = ("temperature", "moisture", "humidity", "wind", "speed", "pressure", "radiation", "other")
+# reduced to sea level: terrain is taken out of it by definition, and every trace left in it is an artifact
+UNGROUNDED: Final = ("msl",)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def unit_of(name: str) -> float:
     return row.unit / row.sd if row is not None else 0.0
 
 
-def tables() -> tuple[Tensor, Tensor]:
-    """Class (int64) and unit (float32) by variable id, the position in the table of variables."""
+def tables() -> tuple[Tensor, Tensor, Tensor]:
+    """Class (int64), unit and whether terrain shapes it (float32), by variable id: the position in the table."""
     classes = torch.tensor([class_of(name) for name in VARIABLES])
-    return classes, torch.tensor([unit_of(name) for name in VARIABLES])
+    units = torch.tensor([unit_of(name) for name in VARIABLES])
+    return classes, units, torch.tensor([float(name not in UNGROUNDED) for name in VARIABLES])
