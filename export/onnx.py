@@ -8,7 +8,9 @@ import typer
 
 from export.command import finish
 from export.graph import OPSET
-from export.publication import default_target, publish_checkpoint
+from export.offer import offer
+from export.publication import default_target, publish
+from gfs_sr.models.checkpoint import load_checkpoint
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,6 +34,13 @@ def onnx(
         PrecisionName, typer.Option(help="Of the residual branch; the interpolation stays fp32.")
     ] = PrecisionName.FP32,
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = OPSET,
+    name: Annotated[str | None, typer.Option(help="Of the artifact; default: the checkpoint's.")] = None,
+    time_factor: Annotated[
+        int | None, typer.Option(help="Fine frames per coarse frame, where the weights serve any; default: trained.")
+    ] = None,
+    skill: Annotated[
+        list[Path] | None, typer.Option(help="metrics.json of gfs-sr evaluate: the skill that the manifest states.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Export a checkpoint to an artifact: manifest, weights, ONNX graph.
@@ -40,9 +49,14 @@ def onnx(
     own validation sample at three shapes.
     """
     target = output if output is not None else default_target(ckpt)
-    code = finish(
-        lambda: publish_checkpoint(ckpt, target, precision=precision.value, opset=opset).facts(), as_json=as_json
-    )
+
+    def run() -> dict[str, object]:
+        checkpoint = load_checkpoint(ckpt)
+        if name is not None or time_factor is not None or skill:
+            checkpoint = offer(checkpoint, name, time_factor, skill or ())
+        return publish(checkpoint, target, precision=precision.value, opset=opset, where=str(ckpt)).facts()
+
+    code = finish(run, as_json=as_json)
     raise typer.Exit(code)
 
 
