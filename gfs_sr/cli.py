@@ -283,6 +283,7 @@ def demo(
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
     debug = "--debug" in sys.argv
     as_json = "--json" in sys.argv
     try:
@@ -300,6 +301,11 @@ def main() -> None:
             _fail_unexpected(error, as_json=as_json, debug=debug)
         else:
             _fail(usage, as_json=as_json)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """One line on stderr, without the place in our code."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _run(body: Callable[[], None], *, json_output: bool, debug: bool) -> None:
