@@ -41,7 +41,7 @@ def choose_layout(
         raise UsageError(
             f"{job.contract.name} sees the whole field at once and cannot be tiled", "--tile", "leave --tile out"
         )
-    fixed = _resident_now() + resident_bytes + SINK_BYTES
+    fixed = resident_now_bytes() + resident_bytes + SINK_BYTES
     footprint = _footprint(job)
     free = _default_budget() if budget_bytes is None else budget_bytes - fixed
     try:
@@ -104,7 +104,7 @@ def _default_budget() -> int:
     return min(DEFAULT_BUDGET, free // 4)
 
 
-def _resident_now() -> int:
+def resident_now_bytes() -> int:
     """Bytes of resident memory of this process; 0 where the system does not say."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
