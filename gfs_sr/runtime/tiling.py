@@ -18,8 +18,8 @@ Result = TypeVar("Result")
 Tiles = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 DEFAULT_MEMORY_BYTES = 2 * 2**30
-# reading, gathering and writing overlap with inference on all blocks but the first and the last; what they take of one
-# block's time was 5 to 30 % on two cores
+# reading, gathering and writing overlap with inference on all blocks but the first and the last: their share of one
+# block's time, an estimate
 UNOVERLAPPED = 0.25
 
 
