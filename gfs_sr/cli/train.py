@@ -1,0 +1,23 @@
+"""`gfs-sr train`."""
+
+import typer
+
+from gfs_sr.cli.console import finish
+from gfs_sr.errors import BackendNotInstalled
+
+
+def train(context: typer.Context) -> None:
+    """Train a model: -c CONFIG.yaml and any dotted key, as in --trainer.max_steps=100."""
+
+    def work() -> dict[str, str]:
+        try:
+            from gfs_sr.training.main import main
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] == "gfs_sr":
+                raise
+            raise BackendNotInstalled(
+                f"training needs {error.name}, which is not installed", "gfs-sr train", "pip install 'gfs-sr[train]'"
+            ) from error
+        return {"checkpoint": str(main(context.args))}
+
+    finish(work, lambda report: print(report["checkpoint"]), json_output=False, debug="--debug" in context.args)

@@ -1,0 +1,76 @@
+"""`gfs-sr upscale`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfs_sr.cli import options
+from gfs_sr.cli.console import finish, progress_bar
+
+if TYPE_CHECKING:
+    from gfs_sr.runtime.summary import RunSummary
+
+LONGEST_WARNING = 300  # characters on a terminal; a GFS file may hold five hundred fields nobody asked for
+
+
+def upscale(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="GRIB1/2, NetCDF or Zarr; one forecast.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.nc or OUT.zarr; appears only when complete.")],
+    model: options.Model = "default",
+    backend: options.BackendName = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16; default the artifact's.")] = None,
+    variables: options.Variables = None,
+    statics: Annotated[Path | None, typer.Option(help="File with orography and land-sea mask.")] = None,
+    registration: Annotated[str | None, typer.Option(help="node or cell; overrides what the file says.")] = None,
+    tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile's core in coarse cells.")] = None,
+    halo: Annotated[str, typer.Option(help="exact.")] = "exact",
+    extent: Annotated[str, typer.Option(help="hull, full, or a box N,W,S,E in degrees.")] = "hull",
+    members: Annotated[int, typer.Option(min=1, help="Members of a stochastic model.")] = 1,
+    digits: Annotated[int | None, typer.Option(help="Significant decimal digits to keep, 1 to 7.")] = None,
+    threads: options.Threads = None,
+    memory: Annotated[str | None, typer.Option(help="Most memory to take, as in 4GiB; a promise.")] = None,
+    json_output: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Upscale a forecast to finer cells and shorter steps."""
+
+    def work() -> "RunSummary":
+        from gfs_sr.data.grid import Registration
+        from gfs_sr.data.sources import open_forecast
+        from gfs_sr.runtime.request import Request
+        from gfs_sr.runtime.sink import open_sink
+        from gfs_sr.runtime.upscaler import Upscaler, parse_bytes
+
+        request = Request(
+            variables=options.names(variables),
+            registration=None if registration is None else options.member(Registration, registration, "--registration"),
+            extent=extent,
+            tile=tile,
+            halo=halo,
+            members=members,
+            statics=statics,
+            memory_bytes=None if memory is None else parse_bytes(memory),
+        )
+        sink = open_sink(output, digits)
+        with (
+            Upscaler.open(model, backend=backend, precision=options.precision(precision), threads=threads) as upscaler,
+            progress_bar(not json_output) as progress,
+        ):
+            return upscaler.run(open_forecast(inputs, request.variables), sink, request, progress)
+
+    finish(work, _show, json_output=json_output, debug=debug)
+
+
+def _show(summary: "RunSummary") -> None:
+    tile = ", ".join(f"{axis} {size}" for axis, size in summary.tile.items())
+    busy = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in summary.stage_seconds.items())
+    print(f"{summary.output}: {summary.frames} frames of {', '.join(summary.variables)}")
+    print(f"  model   {summary.model} ({summary.model_sha256[:12]}) on {summary.backend}, {summary.precision}")
+    print(f"  tile    {tile} coarse cells and frames; exact")
+    print(f"  speed   {summary.cells_per_second / 1e6:.2f} M fine cells/s, {summary.seconds:.1f} s (busy: {busy} s)")
+    print(f"  memory  {summary.peak_rss_bytes / 2**20:.0f} MiB at most")
+    for warning in summary.warnings:
+        shown = warning if len(warning) <= LONGEST_WARNING else f"{warning[:LONGEST_WARNING]} … (--json shows all)"
+        print(f"warning: {shown}", file=sys.stderr)
