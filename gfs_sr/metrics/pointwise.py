@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.data.grid import FloatArray
+from gfs_sr.metrics.metric import Metric, Statistic, ratio
+from gfs_sr.metrics.scene import Need, Scene, stacked
+
 Values = npt.NDArray[Any]
 
 
@@ -69,3 +73,57 @@ def nrmse(prediction: Values, truth: Values, weights: Values | None = None) -> f
 def _error(prediction: Values, truth: Values) -> npt.NDArray[np.float64]:
     difference: npt.NDArray[np.float64] = np.subtract(prediction, truth, dtype=np.float64)
     return difference
+
+
+def interpolation_error(prediction: Values, truth: Values, weights: Values | None = None) -> float:
+    """Mean over cells of the norm of the error over channels, (..., C, H, W).
+
+    Source: Baker et al. 2011 (IJCV 92), equation 10, without the mean over channels.
+    """
+    return weighted_mean(np.sqrt((_error(prediction, truth) ** 2).sum(axis=-3)), weights)
+
+
+def _psnr_sums(scene: Scene) -> FloatArray:
+    if not scene.data_range > 0:
+        return np.zeros((len(scene), 2))
+    rows = []
+    for frame in scene.frames():
+        error = (frame.prediction - frame.truth)[frame.valid] / scene.data_range
+        rows.append((frame.weights[frame.valid] @ error**2, frame.weights.sum()))
+    return stacked(rows)
+
+
+def _psnr_value(sums: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):  # no error at all: infinite
+        decibels: FloatArray = -10 * np.log10(ratio(sums[..., 0], sums[..., 1]))
+    return decibels
+
+
+def _vector_sums(scene: Scene) -> FloatArray:
+    assert scene.partner is not None  # Need.PARTNER was checked
+    rows = []
+    for frame, other in zip(scene.frames(), scene.partner.frames(), strict=True):
+        used = frame.valid & other.valid
+        squared = (frame.prediction - frame.truth)[used] ** 2 + (other.prediction - other.truth)[used] ** 2
+        w = frame.weights[used]
+        rows.append((w @ np.sqrt(squared), w @ squared, w.sum()))
+    return stacked(rows)
+
+
+PSNR = Statistic("psnr", _psnr_sums)
+VECTOR = Statistic("vector", _vector_sums, frozenset({Need.PARTNER}))
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "PSNR", "cell by cell", PSNR, _psnr_value, "higher",
+        "Peak signal-to-noise ratio: the truth's range over the RMSE, on a logarithmic scale.", "dB",
+    ),
+    Metric(
+        "vector error", "cell by cell", VECTOR, lambda sums: ratio(sums[..., 0], sums[..., 2]), "lower",
+        "Mean length of the error of the wind vector (interpolation error of two channels).", "{u}",
+    ),
+    Metric(
+        "vector RMSE", "cell by cell", VECTOR, lambda sums: np.sqrt(ratio(sums[..., 1], sums[..., 2])), "lower",
+        "Root of the mean squared length of the error of the wind vector.", "{u}",
+    ),
+)  # fmt: skip

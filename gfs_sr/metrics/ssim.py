@@ -5,7 +5,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.metrics.metric import Metric, Statistic, mean_of
 from gfs_sr.metrics.pointwise import weighted_mean
+from gfs_sr.metrics.scene import Scene, stacked
 
 Values = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -59,16 +61,39 @@ def ssim(
 ) -> float:
     """Mean structural similarity of fields (..., H, W).
 
-    `weights` (H, 1) are those of the window's central row; NaN where the field is smaller than a window.
+    `weights` (H, 1) or (H, W) are those of the window's central cell; NaN where the field is smaller than a window.
     """
-    if border == "valid" and min(prediction.shape[-2:]) < WINDOW:
+    if (border == "valid" and min(prediction.shape[-2:]) < WINDOW) or not data_range > 0:
         return float("nan")
-    if not data_range > 0:
-        return float("nan")
-    half = WINDOW // 2
     if weights is not None and border == "valid":
-        weights = weights[half : weights.shape[0] - half]
+        weights = _inner(weights)
     return weighted_mean(ssim_map(prediction, truth, data_range, border), weights)
+
+
+def _inner(weights: Values) -> Values:
+    half = WINDOW // 2
+    rows = weights[half : weights.shape[0] - half]
+    return rows if weights.shape[1] == 1 else rows[:, half : weights.shape[1] - half]
+
+
+def _sums(scene: Scene) -> FloatArray:
+    if (scene.border == "valid" and min(scene.shape[1:]) < WINDOW) or not scene.data_range > 0:
+        return np.zeros((len(scene), 2))
+    rows = []
+    for frame in scene.frames():
+        similarity = ssim_map(frame.prediction, frame.truth, scene.data_range, scene.border)
+        weights = _inner(frame.weights) if scene.border == "valid" else frame.weights
+        used = np.isfinite(similarity)
+        rows.append((weights[used] @ similarity[used], weights[used].sum()))
+    return stacked(rows)
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "SSIM", "cell by cell", Statistic("ssim", _sums), mean_of(), "higher",
+        "Structural similarity: level, contrast and pattern within windows of 11 cells; 1 is identity.",
+    ),
+)  # fmt: skip
 
 
 def _window_mean(values: FloatArray) -> FloatArray:

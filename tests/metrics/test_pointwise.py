@@ -102,6 +102,8 @@ def test_windows_with_a_missing_cell_are_left_out(pair):
 
 def test_metrics_are_found_by_name(pair):
     scene = registry.Scene(*pair, None, 900.0)
-    assert set(registry.score(tuple(registry.METRICS), scene)) == set(registry.METRICS)
+    answered = registry.available(scene)
+    assert {"RMSE", "MAE", "bias", "PSNR", "SSIM", "correlation", "nRMSE"} <= set(answered)
+    assert set(registry.score(answered, scene)) == set(answered)
     with pytest.raises(UsageError, match="unknown metric 'RSME'"):
         registry.score(("RSME",), scene)
