@@ -57,6 +57,21 @@ py::array per_channel(const py::handle& object, const char* name, py::ssize_t ch
     return checked(object, name, 'f', 4, {channels});
 }
 
+// Codes of transforms (C,) uint8, checked; none is linear throughout.
+py::array transform_codes(const py::object& object, py::ssize_t channels) {
+    if (object.is_none()) {
+        return py::array_t<std::uint8_t>(0);
+    }
+    py::array codes = checked(object, "transform", 'u', 1, {channels});
+    const auto* const first = static_cast<const std::uint8_t*>(codes.data());
+    if (const auto* const unknown = std::find_if(first, first + channels, [](auto code) { return code >= transforms; });
+        unknown != first + channels) {
+        throw InvalidArgument("transform " + std::to_string(*unknown) + " is not among the " +
+                              std::to_string(transforms) + " there are");
+    }
+    return codes;
+}
+
 std::byte* writable(py::array& array, const char* name) {
     if (!array.writeable()) {
         throw InvalidArgument(std::string(name) + " is read-only");
@@ -131,12 +146,14 @@ Frames<Value> frames_of(const std::vector<py::array>& arrays, std::int64_t first
 }
 
 void gather_checked(const py::sequence& frames, std::int64_t first_frame, const Plan& plan, std::int64_t time_tile,
-                    const std::vector<std::int64_t>& tiles, const py::object& offset, const py::object& scale,
-                    const py::object& flip, const py::object& fill, const py::object& out, int threads) {
+                    const std::vector<std::int64_t>& tiles, const py::object& transform, const py::object& offset,
+                    const py::object& scale, const py::object& flip, const py::object& fill, const py::object& out,
+                    int threads) {
     check_tiles(plan, time_tile, tiles);
     py::ssize_t channels = -1;
     const std::vector<py::array> sources = frame_arrays(frames, "frames", 'f', 4, channels, plan);
     check_frames(plan.time, time_tile, first_frame, std::ssize(sources));
+    const py::array codes = transform_codes(transform, channels);
     const py::array offsets = per_channel(offset, "offset", channels);
     const py::array scales = per_channel(scale, "scale", channels);
     const py::array flips = checked(flip, "flip", 'b', 1, {channels});
@@ -148,8 +165,8 @@ void gather_checked(const py::sequence& frames, std::int64_t first_frame, const 
     for (const py::array& source : sources) {
         check_apart(target, source, "out", "frames");
     }
-    const Normalization normalization{view<float>(offsets), view<float>(scales), view<std::uint8_t>(flips),
-                                      view<float>(fills)};
+    const Normalization normalization{view<Transform>(codes), view<float>(offsets), view<float>(scales),
+                                      view<std::uint8_t>(flips), view<float>(fills)};
     const Frames<float> window = frames_of<float>(sources, first_frame);
     const py::gil_scoped_release unlocked;
     gather(window, channels, plan, time_tile, tiles, normalization, bytes, element, threads);
@@ -157,10 +174,10 @@ void gather_checked(const py::sequence& frames, std::int64_t first_frame, const 
 
 void scatter_checked(const py::object& fine, const Plan& plan, std::int64_t time_tile,
                      const std::vector<std::int64_t>& tiles, std::int64_t scale_factor, std::int64_t time_factor,
-                     const py::object& offset, const py::object& scale, const py::object& low, const py::object& high,
-                     const py::sequence& masks, std::int64_t first_mask, Registration registration,
-                     const py::object& bucket, const py::object& out, std::array<std::int64_t, 3> origin,
-                     int threads) {
+                     const py::object& transform, const py::object& offset, const py::object& scale,
+                     const py::object& low, const py::object& high, const py::sequence& masks,
+                     std::int64_t first_mask, Registration registration, const py::object& bucket,
+                     const py::object& out, std::array<std::int64_t, 3> origin, int threads) {
     check_tiles(plan, time_tile, tiles);
     constexpr std::int64_t largest_factor = 1 << 10;
     for (const std::int64_t factor : {scale_factor, time_factor}) {
@@ -198,6 +215,7 @@ void scatter_checked(const py::object& fine, const Plan& plan, std::int64_t time
         check_frames({plan.time.length, plan.time.core, 0, behind, Boundary::edge, {}, {}}, time_tile, first_mask,
                      std::ssize(sources));
     }
+    const py::array codes = transform_codes(transform, channels);
     const py::array offsets = per_channel(offset, "offset", channels);
     const py::array scales = per_channel(scale, "scale", channels);
     const py::array lows = per_channel(low, "low", channels);
@@ -211,8 +229,8 @@ void scatter_checked(const py::object& fine, const Plan& plan, std::int64_t time
         check_apart(target, source, "out", "mask");
     }
     const Refinement refinement{scale_factor, time_factor, registration, view<std::uint8_t>(buckets)};
-    const Denormalization denormalization{view<float>(offsets), view<float>(scales), view<float>(lows),
-                                          view<float>(highs)};
+    const Denormalization denormalization{view<Transform>(codes), view<float>(offsets), view<float>(scales),
+                                          view<float>(lows), view<float>(highs)};
     const Frames<std::uint8_t> missing = frames_of<std::uint8_t>(sources, first_mask);
     const std::span<const std::byte> bytes(static_cast<const std::byte*>(tiled.data()),
                                            static_cast<std::size_t>(tiled.nbytes()));
@@ -276,20 +294,21 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         const Source source = source_of(axis, index);
         return std::pair(source.index, source.crossed);
     }, "axis"_a, "index"_a);
-    m.def("gather", &gather_checked, "frames"_a, "first_frame"_a, "plan"_a, "time_tile"_a, "tiles"_a, "offset"_a,
-          "scale"_a, "flip"_a, "fill"_a, "out"_a, "threads"_a);
+    m.def("gather", &gather_checked, "frames"_a, "first_frame"_a, "plan"_a, "time_tile"_a, "tiles"_a, "transform"_a,
+          "offset"_a, "scale"_a, "flip"_a, "fill"_a, "out"_a, "threads"_a);
     m.def("scatter",
           [](const py::object& fine, const Plan& plan, std::int64_t time_tile, const std::vector<std::int64_t>& tiles,
-             std::int64_t scale_factor, std::int64_t time_factor, const py::object& offset, const py::object& scale,
-             const py::object& low, const py::object& high, const py::sequence& masks, std::int64_t first_mask,
-             bool is_node, const py::object& bucket, const py::object& out, std::array<std::int64_t, 3> origin,
-             int threads) {
-              scatter_checked(fine, plan, time_tile, tiles, scale_factor, time_factor, offset, scale, low, high, masks,
-                              first_mask, is_node ? Registration::node : Registration::cell, bucket, out, origin,
-                              threads);
+             std::int64_t scale_factor, std::int64_t time_factor, const py::object& transform, const py::object& offset,
+             const py::object& scale, const py::object& low, const py::object& high, const py::sequence& masks,
+             std::int64_t first_mask, bool is_node, const py::object& bucket, const py::object& out,
+             std::array<std::int64_t, 3> origin, int threads) {
+              scatter_checked(fine, plan, time_tile, tiles, scale_factor, time_factor, transform, offset, scale, low,
+                              high, masks, first_mask, is_node ? Registration::node : Registration::cell, bucket, out,
+                              origin, threads);
           },
-          "fine"_a, "plan"_a, "time_tile"_a, "tiles"_a, "scale_factor"_a, "time_factor"_a, "offset"_a, "scale"_a,
-          "low"_a, "high"_a, "masks"_a, "first_mask"_a, "is_node"_a, "bucket"_a, "out"_a, "origin"_a, "threads"_a);
+          "fine"_a, "plan"_a, "time_tile"_a, "tiles"_a, "scale_factor"_a, "time_factor"_a, "transform"_a,
+          "offset"_a, "scale"_a, "low"_a, "high"_a, "masks"_a, "first_mask"_a, "is_node"_a, "bucket"_a, "out"_a,
+          "origin"_a, "threads"_a);
     m.def("fill_nearest", &fill_nearest_checked, "frame"_a, "is_periodic"_a, "threads"_a);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});

@@ -83,15 +83,15 @@ void from_half_f16c(const std::uint16_t* source, float* target, std::int64_t cou
 bool has_f16c() { return false; }
 #endif
 
-}  // namespace
-
-GFS_SR_CLONES
-void normalize_rows(const float* __restrict source, std::int64_t source_stride, float* __restrict target,
-                    std::int64_t target_stride, std::int64_t rows, std::int64_t count, ChannelScaling scaling) {
-    const auto [sign, offset, scale, fill] = scaling;
+// Inlined, so that every clone of the caller has loops of its own, and the linear one holds no test.
+template <Transform transform>
+GFS_SR_INLINE void normalize_as(const float* __restrict source, std::int64_t source_stride, float* __restrict target,
+                                std::int64_t target_stride, std::int64_t rows, std::int64_t count,
+                                const ChannelScaling& scaling) {
+    const float sign = scaling.sign, offset = scaling.offset, scale = scaling.scale, fill = scaling.fill;
     for (std::int64_t y = 0; y < rows; ++y) {
         for (std::int64_t i = 0; i < count; ++i) {
-            const float value = (sign * source[i] - offset) * scale;
+            const float value = (transformed<transform>(sign * source[i]) - offset) * scale;
             target[i] = value == value ? value : fill;
         }
         source += source_stride;
@@ -99,13 +99,39 @@ void normalize_rows(const float* __restrict source, std::int64_t source_stride, 
     }
 }
 
-GFS_SR_CLONES
-void denormalize_row(const float* __restrict source, float* __restrict target, std::int64_t count, float scale,
-                     float offset, float low, float high) {
+template <Transform transform>
+GFS_SR_INLINE void denormalize_as(const float* __restrict source, float* __restrict target, std::int64_t count,
+                                  const ChannelInverse& inverse) {
+    const float offset = inverse.offset, scale = inverse.scale, low = inverse.low, high = inverse.high;
     for (std::int64_t i = 0; i < count; ++i) {
-        float value = source[i] * scale + offset;
+        float value = restored<transform>(source[i] * scale + offset);
         value = value < low ? low : value;
         target[i] = value > high ? high : value;
+    }
+}
+
+}  // namespace
+
+GFS_SR_CLONES
+void normalize_rows(const float* __restrict source, std::int64_t source_stride, float* __restrict target,
+                    std::int64_t target_stride, std::int64_t rows, std::int64_t count, ChannelScaling scaling) {
+    switch (scaling.transform) {
+        case Transform::linear:
+            return normalize_as<Transform::linear>(source, source_stride, target, target_stride, rows, count, scaling);
+        case Transform::log10_1p:
+            return normalize_as<Transform::log10_1p>(source, source_stride, target, target_stride, rows, count, scaling);
+        case Transform::sqrt:
+            return normalize_as<Transform::sqrt>(source, source_stride, target, target_stride, rows, count, scaling);
+    }
+}
+
+GFS_SR_CLONES
+void denormalize_row(const float* __restrict source, float* __restrict target, std::int64_t count,
+                     ChannelInverse inverse) {
+    switch (inverse.transform) {
+        case Transform::linear: return denormalize_as<Transform::linear>(source, target, count, inverse);
+        case Transform::log10_1p: return denormalize_as<Transform::log10_1p>(source, target, count, inverse);
+        case Transform::sqrt: return denormalize_as<Transform::sqrt>(source, target, count, inverse);
     }
 }
 

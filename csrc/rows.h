@@ -4,27 +4,38 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "transforms.h"
+
 namespace gfs_sr {
 
 enum class Element { float32, float16, bfloat16 };
 
 constexpr std::size_t size_of(Element element) { return element == Element::float32 ? 4 : 2; }
 
-// How one channel is normalized: (sign · x - offset) · scale, and `fill` where that is NaN.
+// How one channel is normalized: (g(sign · x) - offset) · scale, and `fill` where that is NaN.
 struct ChannelScaling {
+    Transform transform;  // g
     float sign;
     float offset;
     float scale;
     float fill;
 };
 
+// And brought back: g⁻¹(z · scale + offset), held between low and high.
+struct ChannelInverse {
+    Transform transform;
+    float offset;
+    float scale;
+    float low;
+    float high;
+};
+
 // Rows of `count` cells, each `source_stride` and `target_stride` cells behind the one before.
 void normalize_rows(const float* source, std::int64_t source_stride, float* target, std::int64_t target_stride,
                     std::int64_t rows, std::int64_t count, ChannelScaling scaling);
 
-// target = source · scale + offset, held between low and high; NaN stays NaN.
-void denormalize_row(const float* source, float* target, std::int64_t count, float scale, float offset, float low,
-                     float high);
+// One row of `count` cells; NaN stays NaN.
+void denormalize_row(const float* source, float* target, std::int64_t count, ChannelInverse inverse);
 
 // Rounds to nearest, ties to even. Elements of 2 bytes are handled as their bits.
 void to_half(const float* source, std::uint16_t* target, std::int64_t count);

@@ -43,6 +43,10 @@ const float* widened(const std::byte* source, float* scratch, std::int64_t count
     return scratch;
 }
 
+Transform transform_of(std::span<const Transform> transforms, std::int64_t channel) {
+    return transforms.empty() ? Transform::linear : transforms[at(channel)];
+}
+
 // What all tiles of one column of tiles share, straight and beyond a pole.
 struct ColumnRuns {
     std::vector<Run> straight;
@@ -138,6 +142,7 @@ void gather(const Frames<float>& frames, std::int64_t channels, const Plan& plan
         const std::int64_t frame = source_of(plan.time, plan.time.first(time_tile) + depth_index).index - frames.first;
         const float* const plane = frames.data[at(frame)] + channel * plan.lat.length * plan.lon.length;
 
+        const Transform transform = transform_of(normalization.transform, channel);
         const float offset = normalization.offset[at(channel)];
         const float scale = normalization.scale[at(channel)];
         const float fill = normalization.fill.empty() ? std::numeric_limits<float>::quiet_NaN()
@@ -161,7 +166,7 @@ void gather(const Frames<float>& frames, std::int64_t channels, const Plan& plan
             for (const Run& run : row.crossed ? column.crossed : column.straight) {
                 float* const cell = normalized + y * width + run.target;
                 normalize_rows(source + run.source, plan.lon.length, cell, width, together,
-                               run.replicated ? 1 : run.count, {sign, offset, scale, fill});
+                               run.replicated ? 1 : run.count, {transform, sign, offset, scale, fill});
                 for (std::int64_t k = 0; run.replicated && k < together; ++k) {
                     std::fill(cell + k * width + 1, cell + k * width + run.count, cell[k * width]);
                 }
@@ -281,6 +286,9 @@ void scatter(std::span<const std::byte> fine, Element element, std::int64_t chan
         const std::int64_t stop_row =
             std::min(in_band.first + in_band.count, tile_row + std::min((block + 1) * rows_per_block, height));
         const std::int64_t tile_frame = frame - time_tile * depth;
+        const ChannelInverse inverse{transform_of(denormalization.transform, channel),
+                                     denormalization.offset[at(channel)], denormalization.scale[at(channel)],
+                                     denormalization.low[at(channel)], denormalization.high[at(channel)]};
         scratch.resize(at(window.size[2]));
         widths.resize(at(width));
 
@@ -314,8 +322,7 @@ void scatter(std::span<const std::byte> fine, Element element, std::int64_t chan
                     const float* const values =
                         widened(fine.data() + at(from) * size_of(element), widths.data(), segment.count, element);
                     denormalize_row(values, (is_streamed ? scratch.data() : out) + segment.column, segment.count,
-                                    denormalization.scale[at(channel)], denormalization.offset[at(channel)],
-                                    denormalization.low[at(channel)], denormalization.high[at(channel)]);
+                                    inverse);
                     end += segment.count;
                 }
                 float* const written = is_streamed ? scratch.data() : out;

@@ -28,16 +28,18 @@ struct Frames {
     std::int64_t first;
 };
 
-// Per channel: model units are (sign · x - offset) · scale. sign is -1 only beyond a pole, where `flip` says so.
+// Per channel: model units are (g(sign · x) - offset) · scale. sign is -1 only beyond a pole, where `flip` says so.
 struct Normalization {
+    std::span<const Transform> transform;  // g; empty is linear throughout
     std::span<const float> offset;
     std::span<const float> scale;
     std::span<const std::uint8_t> flip;
     std::span<const float> fill;  // model units, in place of NaN; empty leaves NaN
 };
 
-// Per channel: physical units are z · scale + offset, held between low and high.
+// Per channel: physical units are g⁻¹(z · scale + offset), held between low and high.
 struct Denormalization {
+    std::span<const Transform> transform;  // empty is linear throughout
     std::span<const float> offset;
     std::span<const float> scale;
     std::span<const float> low;

@@ -26,23 +26,27 @@ def measure_parity(
     contract: Contract, batches: Sequence[Batch], reference: Engine, candidate: Engine
 ) -> tuple[Parity, ...]:
     """How far `candidate` strays from `reference`, per variable over all batches, in the variable's units."""
-    differences: dict[str, list[npt.NDArray[np.float64]]] = {}
+    pairs: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]] = {}
     for batch in batches:
         truth = np.array(reference(batch.inputs), np.float64)  # a copy: an engine may reuse its output
-        difference = np.asarray(candidate(batch.inputs), np.float64) - truth
+        other = np.asarray(candidate(batch.inputs), np.float64)
         for channel, name in enumerate(batch.variables):
-            differences.setdefault(name, []).append(difference[:, :, channel].ravel())
+            pairs.setdefault(name, []).append((truth[:, :, channel].ravel(), other[:, :, channel].ravel()))
     lines = []
-    for name, parts in differences.items():
+    for name, parts in pairs.items():
         scaling = contract.normalization[name]
-        pooled = np.concatenate(parts) * scaling.sd
+        truth, other = (np.concatenate(each) for each in zip(*parts, strict=True))
+        pooled = scaling.denormalize(other) - scaling.denormalize(truth)
+        # where the units are bent, the tolerance in them is that of the cell which strays most
+        worst = int(np.argmax(np.abs(other - truth)))
+        tolerance = scaling.physical_step(scaling.denormalize(truth[worst]), TOLERANCE_SD[contract.precision])
         lines.append(
             Parity(
                 variable=name,
                 units=lookup(name).units,
-                max_abs=float(np.abs(pooled).max()),
+                max_abs=float(np.abs(pooled[worst])),
                 rmse=float(np.sqrt(np.mean(pooled**2))),
-                tolerance=TOLERANCE_SD[contract.precision] * scaling.sd,
+                tolerance=float(tolerance),
             )
         )
     return tuple(lines)

@@ -69,9 +69,6 @@ def _window(
         for start, part, (before, after) in zip(starts, core, sides, strict=True)
     ]
     inside = [np.clip(index, 0, size - 1) for index, size in zip(padded, sizes, strict=True)]
-    scales = [contract.normalization[name] for name in names]
-    mean = np.array([scale.mean for scale in scales])[:, None, None]
-    sd = np.array([scale.sd for scale in scales])[:, None, None]
     channels = [list(sample.variables).index(name) for name in names]
     fields = np.asarray(sample.values, np.float64)[:, channels]
     coarse = fields[np.ix_(inside[0], np.arange(len(names)), inside[1], inside[2])]
@@ -84,7 +81,8 @@ def _window(
         PredictorGrid.COARSE_FINE_TIME: [fine_frames, padded[1], padded[2]],
         PredictorGrid.FINE: [fine_frames, fine_rows, fine_columns],
     }
-    window = {"coarse": np.nan_to_num((coarse - mean) / sd)}
+    normalized = [contract.normalization[name].normalize(coarse[:, k]) for k, name in enumerate(names)]
+    window = {"coarse": np.nan_to_num(np.stack(normalized, axis=1))}
     for grid, (times, lats, lons) in positions.items():
         places = _at(_hours(sample.times.valid_times), times), _at(sample.grid.lat, lats), _at(sample.grid.lon, lons)
         if contract.predictors_on(grid):

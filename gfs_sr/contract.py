@@ -1,11 +1,23 @@
 """What a model promises to whoever runs it: the one thing training and runtime share."""
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from gfs_sr.data.grid import Registration
+from gfs_sr.data.transforms import Transform
 from gfs_sr.data.variables import lookup
 
 FORMAT: Final = 1  # raised when a reader of today could misread an artifact of tomorrow
@@ -32,10 +44,44 @@ class Halo(_Frozen):
 
 
 class Scaling(_Frozen):
-    """Model units of one variable: (x - mean) / sd, in fp32."""
+    """Model units of one variable: (g(x) - mean) / sd, in fp32; g is the transform, x itself by default."""
 
     mean: float
     sd: PositiveFloat
+    transform: Transform = Transform.LINEAR
+
+    @classmethod
+    def of_units(cls, variable: str, units: str, *, mean: float, sd: float) -> "Scaling":
+        """The scaling of canonical values whose mean and sd are stated in other units, such as degC.
+
+        Raises:
+            WrongUnits: `units` cannot be converted.
+        """
+        factor, offset = lookup(variable).to_canonical(units, f"scaling of {variable}")
+        return cls(mean=factor * mean + offset, sd=factor * sd)
+
+    def normalize(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Canonical units -> model units, float64; NaN stays NaN."""
+        normalized: npt.NDArray[np.float64] = (self.transform.forward(values) - self.mean) / self.sd
+        return normalized
+
+    def denormalize(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Model units -> canonical units, float64, without bounds; NaN stays NaN."""
+        return self.transform.inverse(np.asarray(values, np.float64) * self.sd + self.mean)
+
+    def physical_step(self, values: npt.NDArray[Any], step: float) -> npt.NDArray[np.float64]:
+        """How far `step` model units move each of `values`, in canonical units."""
+        if self.transform is Transform.LINEAR:
+            return np.full(np.shape(values), step * self.sd)
+        bent = self.transform.forward(values)
+        moved: npt.NDArray[np.float64] = self.transform.inverse(bent + step * self.sd) - self.transform.inverse(bent)
+        return moved
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # a linear scaling reads as it always did: earlier versions open artifacts that need nothing new of them
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name != "transform" or value != Transform.LINEAR}
 
 
 class Quantiles(_Frozen):
@@ -136,6 +182,9 @@ class Contract(_Frozen):
         missing = [name for name in (*self.inputs, *self.outputs) if name not in self.normalization]
         if missing:
             raise ValueError(f"no normalization for {', '.join(missing)}")
+        for name, scaling in self.normalization.items():
+            if scaling.transform is not Transform.LINEAR and lookup(name).bounds[0] < 0:
+                raise ValueError(f"{name} has negative values, which {scaling.transform} cannot bring back")
         if self.any_subset and self.inputs != self.outputs:
             raise ValueError("a model for any subset of variables gives out what it is given")
         return self

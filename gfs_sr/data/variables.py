@@ -65,6 +65,15 @@ class Variable:
             f"units {units!r} cannot be converted to {self.units!r}", where, f"give {self.name} in one of: {known}"
         )
 
+    def from_canonical(self, units: str, where: str) -> tuple[float, float]:
+        """(factor, offset) that turn canonical values into `units`.
+
+        Raises:
+            WrongUnits: `units` cannot be converted.
+        """
+        factor, offset = self.to_canonical(units, where)
+        return 1 / factor, -offset / factor
+
 
 STANDARD_GRAVITY = 9.80665  # m s-2, 3rd CGPM 1901: geopotential over it is geopotential height
 

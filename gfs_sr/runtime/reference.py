@@ -1,13 +1,14 @@
 """Gather, scatter and filling in plain NumPy: the definition that the compiled core must equal, cell by cell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.data.grid import Boundary, Registration
-from gfs_sr.runtime.tiling import AxisPlan, Plan, Tiles
+from gfs_sr.data.transforms import Transform
+from gfs_sr.runtime.tiling import AxisPlan, Codes, Plan, Tiles
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
@@ -43,6 +44,7 @@ def gather(
     scale: FloatArray,
     flip: npt.NDArray[np.bool_],
     fill: FloatArray | None = None,
+    transform: Codes | None = None,
 ) -> FloatArray:
     """Tiles (N, t, C, h, w) float32; arguments as in `tiling.gather`."""
     times, _ = sources(plan.time, time_tile)
@@ -53,11 +55,25 @@ def gather(
         turned = (columns[None, :] + np.where(crossed, plan.lon.length // 2, 0)[:, None]) % plan.lon.length
         field = np.stack([frames[time - first_frame] for time in times])[:, :, rows[:, None], turned]
         sign = np.where(flip[:, None] & crossed, np.float32(-1), np.float32(1))  # (C, h)
-        normalized = (sign[:, :, None] * field - offset[:, None, None]) * scale[:, None, None]
+        bent = _by_channel(sign[:, :, None] * field, transform, Transform.forward)
+        normalized = (bent - offset[:, None, None]) * scale[:, None, None]
         if fill is not None:
             normalized = np.where(np.isnan(normalized), fill[:, None, None], normalized)
         gathered.append(normalized)
     return np.stack(gathered)
+
+
+def _by_channel(
+    fields: FloatArray, transform: Codes | None, bend: Callable[[Transform, FloatArray], npt.NDArray[np.float64]]
+) -> FloatArray:
+    """Fields (..., C, H, W), each channel by its transform, rounded to float32."""
+    if transform is None:
+        return fields
+    bent = fields.copy()
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+        for channel, code in enumerate(transform):
+            bent[..., channel, :, :] = bend(list(Transform)[code], fields[..., channel, :, :]).astype(np.float32)
+    return bent
 
 
 def nearest_coarse(axis: AxisPlan, fine: IndexArray, factor: int, is_node: bool) -> IndexArray:
@@ -86,6 +102,7 @@ def scatter(
     mask: Sequence[npt.NDArray[np.bool_ | np.uint8]] | None = None,
     mask_first_frame: int | None = None,
     bucket: npt.NDArray[np.bool_] | None = None,
+    transform: Codes | None = None,
 ) -> None:
     """Fill the window `out` (T, C, H, W); arguments as in `tiling.scatter`."""
     factors = (time_factor, scale_factor, scale_factor)
@@ -102,7 +119,9 @@ def scatter(
             kept.append(np.flatnonzero(inside))
         for channel in range(out.shape[1]):
             core = fine[n, :, channel].astype(np.float32)[np.ix_(*kept)]
-            physical = core * scale[channel] + offset[channel]
+            codes = None if transform is None else transform[channel : channel + 1]
+            bent = core * scale[channel] + offset[channel]
+            physical = _by_channel(bent[:, None], codes, Transform.inverse)[:, 0]
             physical = np.where(physical < low[channel], low[channel], physical)
             physical = np.where(physical > high[channel], high[channel], physical)
             if mask is not None:

@@ -40,16 +40,21 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Per channel: model units are (x - mean) / sd."""
+    """Per channel: model units are (g(x) - mean) / sd."""
 
     mean: npt.NDArray[np.float32]
     sd: npt.NDArray[np.float32]
+    transform: tiling.Codes  # which g
 
     @classmethod
     def of(cls, contract: Contract, names: Sequence[str]) -> "Normalization":
         """The contract's figures for `names`, in their order."""
         rows = [contract.normalization[name] for name in names]
-        return cls(np.array([row.mean for row in rows], np.float32), np.array([row.sd for row in rows], np.float32))
+        return cls(
+            np.array([row.mean for row in rows], np.float32),
+            np.array([row.sd for row in rows], np.float32),
+            np.array([row.transform.code for row in rows], np.uint8),
+        )
 
 
 class Stages:
@@ -119,6 +124,7 @@ class Stages:
             plan,
             window.time_tile,
             tiles,
+            transform=self._input.transform,
             offset=self._input.mean,
             scale=self._inverse_sd,
             flip=self._flip,
@@ -143,6 +149,7 @@ class Stages:
             tiles,
             scale_factor=job.contract.scale_factor,
             time_factor=job.contract.time_factor,
+            transform=self._output.transform,
             offset=self._output.mean,
             scale=self._output.sd,
             low=self._low,

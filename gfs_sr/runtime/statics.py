@@ -79,8 +79,7 @@ def static_inputs(
         fields = terrain(lat, lon, (grid.spacing_deg[0] / s, grid.spacing_deg[1] / s))
     if given is not None:
         fields |= {name: sample(field, given[1], lat, lon) for name, field in given[0].items()}
-    scales = {name: contract.normalization[name] for name in names}
-    fine = {name: (fields[name] - scales[name].mean) / scales[name].sd for name in names}
+    fine = {name: contract.normalization[name].normalize(fields[name]) for name in names}
     inputs: dict[str, FloatField] = {}
     if contract.statics_coarse:
         inputs["static_coarse"] = coarse_statics(

@@ -15,6 +15,7 @@ from gfs_sr.errors import MemoryBudgetTooSmall, ShapeMismatch, UsageError
 FloatArray = npt.NDArray[np.float32]
 Frames = Sequence[FloatArray] | FloatArray  # frames (C, H, W), or all of them as one array (T, C, H, W)
 Result = TypeVar("Result")
+Codes = npt.NDArray[np.uint8]  # of `gfs_sr.data.transforms.Transform`, one per channel
 Tiles = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 DEFAULT_MEMORY_BYTES = 2 * 2**30
@@ -205,9 +206,10 @@ def gather(
     flip: npt.NDArray[np.bool_],
     out: npt.NDArray[Any],
     fill: FloatArray | None = None,
+    transform: Codes | None = None,
     threads: int = 0,
 ) -> None:
-    """Write tiles with their halo, normalized, into `out`: z = (x - offset) · scale.
+    """Write tiles with their halo, normalized, into `out`: z = (g(x) - offset) · scale.
 
     Args:
         frames: (C, H, W) float32 each, consecutive; what the time tile sees must be among them.
@@ -215,11 +217,12 @@ def gather(
         plan: how the field is cut.
         time_tile: which time tile.
         tiles: spatial tiles, one per entry of `out`.
-        offset: (C,) float32, physical units.
+        offset: (C,) float32, units of g(x).
         scale: (C,) float32.
         flip: (C,) whether the sign changes beyond a pole, as for components of a vector.
         out: (N, t, C, h, w) float32 or float16, or uint16 (or ml_dtypes.bfloat16) for the bits of bfloat16.
         fill: (C,) float32, model units, written where the normalized value is NaN; None leaves NaN.
+        transform: (C,) which `Transform` g is, by its code; x itself where none is given.
         threads: 0 for one per processor.
 
     Raises:
@@ -236,6 +239,7 @@ def gather(
             plan.compiled,
             time_tile,
             _indices(tiles),
+            transform,
             offset,
             scale,
             flip,
@@ -264,9 +268,10 @@ def scatter(
     mask: Sequence[npt.NDArray[np.bool_ | np.uint8]] | None = None,
     mask_first_frame: int | None = None,
     bucket: npt.NDArray[np.bool_] | None = None,
+    transform: Codes | None = None,
     threads: int = 0,
 ) -> None:
-    """Put fine tiles where they belong, in physical units and bounds: x = z · scale + offset, NaN under the mask.
+    """Put fine tiles where they belong, in physical units and bounds: g(x) = z · scale + offset, NaN under the mask.
 
     Args:
         fine: (N, r·t, C, s·h, s·w) of the tiles' cores; float32, float16, or bfloat16 as in `gather`.
@@ -275,7 +280,7 @@ def scatter(
         tiles: spatial tiles, one per entry of `fine`.
         scale_factor: s.
         time_factor: r.
-        offset: (C,) float32, physical units.
+        offset: (C,) float32, units of g(x).
         scale: (C,) float32.
         low: (C,) float32 lower bounds, physical units.
         high: (C,) float32 upper bounds.
@@ -288,6 +293,7 @@ def scatter(
         bucket: (C,) whether a channel's fine frame f lies in coarse frame f // r (accumulated or averaged), not
             nearest to f / r (instant, as are all where nothing is given). Without a halo after the core the nearest
             frame is f // r too: the model sees no later one.
+        transform: (C,) which `Transform` g is, by its code; x itself where none is given.
         threads: 0 for one per processor.
 
     Raises:
@@ -305,6 +311,7 @@ def scatter(
             _indices(tiles),
             scale_factor,
             time_factor,
+            transform,
             offset,
             scale,
             low,

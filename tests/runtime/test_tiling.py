@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gfs_sr import _core
 from gfs_sr.data.grid import Boundary, Registration
+from gfs_sr.data.transforms import Transform
 from gfs_sr.runtime import reference, tiling
 from gfs_sr.runtime.tiling import AxisPlan, Plan
 
@@ -53,6 +54,7 @@ def jobs(draw):
     numbers = {
         "offset": random.normal(scale=20, size=channels).astype(np.float32),
         "scale": random.uniform(0.01, 3, size=channels).astype(np.float32),
+        "transform": random.integers(len(Transform), size=channels).astype(np.uint8) if random.integers(2) else None,
     }
     flip = random.random(channels) < 0.5
     time_tile = draw(st.integers(0, plan.time.tiles - 1))
@@ -118,6 +120,57 @@ def test_scatter_equals_the_reference(precision, job, data):
     tiling.scatter(fine, plan, time_tile, tiles, out=out, **options)
     reference.scatter(fine, plan, time_tile, tiles, out=expected, **options)
     np.testing.assert_array_equal(out, expected)
+
+
+def amounts(size):
+    """Nothing, specks, drizzle, cloudbursts, and what is no amount."""
+    random = np.random.default_rng(7)
+    powers = 10 ** random.uniform(-9, 4, size - 8)
+    odd = [0.0, -0.0, -1e-7, -5.0, np.nan, 1e-30, 3.4e38, 0.41421357]
+    return np.concatenate([powers, odd]).astype(np.float32)
+
+
+@pytest.mark.parametrize("transform", list(Transform))
+@pytest.mark.parametrize("size", [9, 64, 1031])  # below a vector, whole vectors, and a rest
+def test_transformed_amounts_are_those_of_the_reference_to_the_bit(transform, size):
+    field = amounts(size)[None, None, None]
+    plan = Plan(AxisPlan(1, 1, 0, 0), AxisPlan(1, 1, 0, 0), AxisPlan(size, size, 0, 0))
+    codes = np.array([transform.code], np.uint8)
+    numbers = {"offset": np.array([0.1], np.float32), "scale": np.array([0.5], np.float32), "transform": codes}
+    tiles = empty_tiles(plan, 1, 1)
+    tiling.gather(field, 0, plan, 0, [0], **numbers, flip=np.array([False]), out=tiles)
+    expected = reference.gather(field, 0, plan, 0, [0], **numbers, flip=np.array([False]))
+    np.testing.assert_array_equal(tiles.view(np.uint32), expected.view(np.uint32))
+    amount = np.maximum(field, 0).astype(np.float64)  # NumPy's own functions are another witness
+    witness = {"linear": field, "log10_1p": np.log1p(amount) / np.log(10), "sqrt": np.sqrt(amount)}[transform]
+    np.testing.assert_allclose(tiles[0], (witness - 0.1) * 0.5, rtol=3e-7, atol=1e-8)  # rounded thrice to float32
+    back, again = (np.zeros((1, 1, 1, size), np.float32) for _ in range(2))
+    options = {**numbers, "scale": np.array([2], np.float32), "scale_factor": 1, "time_factor": 1, **unbounded(1)}
+    tiling.scatter(tiles, plan, 0, [0], **options, registration=Registration.CELL, out=back)
+    reference.scatter(tiles, plan, 0, [0], **options, registration=Registration.CELL, out=again)
+    np.testing.assert_array_equal(back.view(np.uint32), again.view(np.uint32))
+
+
+@pytest.mark.parametrize("transform", [Transform.LOG10_1P, Transform.SQRT])
+def test_s004_25_inverse_scaled_precipitation_is_never_negative_and_comes_back(transform):
+    field = amounts(1031)[None, None, None]
+    plan = Plan(AxisPlan(1, 1, 0, 0), AxisPlan(1, 1, 0, 0), AxisPlan(1031, 1031, 0, 0))
+    codes = np.array([transform.code], np.uint8)
+    tiles, out = empty_tiles(plan, 1, 1), np.zeros_like(field)
+    tiling.gather(field, 0, plan, 0, [0], **plain(1), flip=np.array([False]), transform=codes, out=tiles)
+    options = {"scale_factor": 1, "time_factor": 1, **plain(1), **unbounded(1), "registration": Registration.CELL}
+    tiling.scatter(tiles, plan, 0, [0], **options, transform=codes, out=out)
+    valid = np.isfinite(field) & (field < 1e38)
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(field))
+    # float32 keeps the logarithm g to half a unit in its last place, 6e-8 g, which is 6e-8 g ln 10 (1 + x) of x
+    rain = np.maximum(field[valid], 0).astype(np.float64)
+    bent = transform.forward(rain)
+    slack = 1.3e-7 * (bent * np.log(10) * (1 + rain) + rain)
+    assert (np.abs(out[valid] - rain) <= slack).all()
+    tiles[...] = np.linspace(-3, 1, 1031)  # a network may say what no rain is
+    tiling.scatter(tiles, plan, 0, [0], **options, transform=codes, out=out)
+    assert (out >= 0).all()
+    assert (out[..., :773] == 0).all()
 
 
 @settings(max_examples=150, deadline=None)

@@ -91,8 +91,11 @@ GATHER_FAULTS = {
     "float64 scale": {"scale": np.ones(3)},
     "flip that is no bool": {"flip": np.zeros(3, np.uint8)},
     "fill of two channels": {"fill": np.zeros(2, np.float32)},
+    "transform of two channels": {"transform": np.zeros(2, np.uint8)},
+    "transform that is no code": {"transform": np.full(3, 3, np.uint8)},
 }
 SCATTER_FAULTS = {
+    "transform that is no code": {"transform": np.full(3, 3, np.uint8)},
     "read-only out": {"out": read_only(np.zeros((4, 3, 12, 16), np.float32))},
     "float16 out": {"out": np.zeros((4, 3, 12, 16), np.float16)},
     "strided out": {"out": strided((4, 3, 12, 16))},
