@@ -9,16 +9,17 @@ from torch import Tensor
 
 from gfs_sr import models
 from gfs_sr.contract import Skill
+from gfs_sr.errors import UsageError
 from gfs_sr.models.blocks import Padding
 from gfs_sr.models.checkpoint import KEY, Checkpoint, pack
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.datamodule import Batch, TrainingData
-from gfs_sr.training.losses import LossConfig, compose, named, relative_scale
+from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
 from gfs_sr.training.sample import validation_sample
 from gfs_sr.training.skill import SkillMeter, names_of
 
-NOT_INPUTS = ("fine", "mask")
+NOT_INPUTS = ("fine", "mask", "area")
 DEFAULT_LOSS, DEFAULT_OPTIMIZER = LossConfig(), OptimizerConfig()
 
 
@@ -28,8 +29,9 @@ class Supervised(L.LightningModule):
     Args:
         network: the model's configuration, as `gfs_sr.models.build` takes it.
         loss: terms and weights.
-        optimizer: AdamW and its schedule.
+        optimizer: its method, rate and schedule.
         name: of the model on offer; the family's where none is given.
+        compile: let `torch.compile` fuse the network's operations; needs a C++ compiler on CPUs, costs a minute.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Supervised(L.LightningModule):
         loss: LossConfig = DEFAULT_LOSS,
         optimizer: OptimizerConfig = DEFAULT_OPTIMIZER,
         name: str | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.network = models.build(network)
+        self._learn = torch.compile(self.network.learn) if compile else self.network.learn
         self.loss, self.optimizer_config = loss, optimizer
         self.offered_as = name or self.network.family
         facts = self.network.facts
@@ -54,26 +58,37 @@ class Supervised(L.LightningModule):
         data: TrainingData = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
+    def on_fit_start(self) -> None:
+        """What cannot be trained is refused before the first step."""
+        for name, stream in self.data.streams.items():
+            factor = 1 if stream.kind == "time" else self.network.facts.scale_factor
+            even = stream.fractions is None or self.data.task is None or not self.data.task.fractions_given
+            try:
+                self.loss.check(factor * stream.patch, even or stream.kind == "space")
+            except ValueError as error:
+                raise UsageError(str(error), f"data.streams.{name}", "change the stream or the loss") from error
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum over the streams of this step."""
         total = torch.zeros((), device=self.device)
+        logged: dict[str, Tensor] = {}
         for name, part in batch.items():
             stream = self.data.streams[name]
-            loss, terms = self._loss(stream.kind, part)
-            self.log_dict(named(terms, f"train/{name}"))
+            loss, terms = self._loss(part, *self._predict(stream.kind, part))
+            logged |= named(terms, f"train/{name}")
             total = total + stream.weight * loss
-        self.log("train/loss", total, prog_bar=True)
+        self.log_dict(logged)
+        self.log("train/loss", total.detach(), prog_bar=True)
         return total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count errors of the network and of every baseline."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Count errors of the network and of every baseline; prediction and baseline for who looks on."""
         part = batch["validation"]
-        kind = self.data.validation_stream.kind
-        prediction, _ = self._predict(kind, part)
-        margin = self._margin()
-        self.meter.update(prediction, part, margin, names_of(part, self.network.facts.variables))
-        loss, _ = self._loss(kind, part)
+        prediction, base = self._predict(self.data.validation_stream.kind, part)
+        self.meter.update(prediction, part, self._margin(), names_of(part, self.network.facts.variables))
+        loss, _ = self._loss(part, prediction, base)
         self.log("val/loss", loss, batch_size=prediction.shape[0])
+        return {"prediction": prediction, "base": base}
 
     def on_validation_epoch_start(self) -> None:
         """A fresh count."""
@@ -90,19 +105,18 @@ class Supervised(L.LightningModule):
             self.log("val/skill_sharpened", sharpened)
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over the whole run."""
+        """The optimizer and its schedule over the whole run."""
         steps = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs
         if epochs is None or epochs < 0:
             epochs = max(1, -(-steps // self.data.steps_per_epoch))
-        optimizer, schedule, interval = make_optimizer(
+        return make_optimizer(
             self.network.parameters(),
             self.optimizer_config,
             steps=steps,
             epochs=epochs,
             fitted=self.network.fitted_parameters(),
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's own files can be exported too."""
@@ -152,17 +166,13 @@ class Supervised(L.LightningModule):
 
     def _predict(self, kind: str, part: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         inputs = {name: tensor for name, tensor in part.items() if name not in NOT_INPUTS}
-        prediction, base = self.network.learn(kind, inputs)
+        prediction, base = self._learn(kind, inputs)
         size = part["fine"].shape[-2:]
         return _core(prediction, size), _core(base, size)
 
-    def _loss(self, kind: str, part: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        prediction, base = self._predict(kind, part)
-        target, mask = part["fine"], part["mask"]
-        if self.loss.relative:
-            scale = relative_scale(base, target, mask)
-            return compose(self.loss, (prediction.float() - target) / scale, torch.zeros_like(target), mask)
-        return compose(self.loss, prediction, target, mask)
+    def _loss(self, part: dict[str, Tensor], prediction: Tensor, base: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        names = names_of(part, self.network.facts.variables) if self.loss.variables else None
+        return sample_loss(self.loss, part, prediction, base, names)
 
 
 def _core(fine: Tensor, size: torch.Size) -> Tensor:

@@ -427,3 +427,40 @@ def test_the_relative_scale_is_the_baselines_error():
     torch.testing.assert_close(
         scale.flatten(), torch.tensor([2.0**0.5 * 4**0.5, 8.0**0.5 * 4**0.5])
     )  # √(own · geometric mean)
+
+
+# whole samples
+
+
+def sample(error: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"fine": torch.zeros_like(error), "mask": torch.ones_like(error, dtype=torch.bool)}
+
+
+def test_s004_11_variables_have_their_weights_and_their_own_lines_in_the_log():
+    error = torch.ones(2, 1, 3, 4, 4) * torch.tensor([1.0, 2.0, 4.0]).reshape(1, 1, 3, 1, 1)
+    config = LossConfig({"l1": 1.0}, variables={"tp": 0.3, "t2m": 0.0})
+    names = [["t2m", "tp", "r2"]] * 2
+    total, terms = losses.sample_loss(config, sample(error), error, torch.zeros_like(error), names)
+    assert total.item() == pytest.approx(0.3 * 2 + 4, rel=1e-5)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx({"l1/tp": 2.0, "l1/other": 4.0})
+
+
+def test_s004_11_weights_follow_the_variable_of_each_sample():
+    error = torch.stack([torch.full((1, 1, 4, 4), 1.0), torch.full((1, 1, 4, 4), 3.0)])
+    config = LossConfig({"l1": 1.0}, variables={"tp": 0.5})
+    total, _ = losses.sample_loss(config, sample(error), error, torch.zeros_like(error), [["t2m"], ["tp"]])
+    assert total.item() == pytest.approx(1 + 0.5 * 3, rel=1e-5)
+
+
+def test_s004_11_the_loss_buffer_excludes_the_rim():
+    error = torch.full((1, 1, 1, 6, 6), 7.0)
+    error[..., 2:-2, 2:-2] = 1.0
+    total, _ = losses.sample_loss(LossConfig({"l1": 1.0}, buffer=2), sample(error), error, torch.zeros_like(error))
+    assert total.item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_samples_carry_their_own_area():
+    error = torch.tensor([1.0, 3.0]).reshape(1, 1, 1, 2, 1).expand(1, 1, 1, 2, 4)
+    part = sample(error) | {"area": torch.tensor([3.0, 1.0]).reshape(1, 1, 1, 2, 1)}
+    total, _ = losses.sample_loss(LossConfig({"l1": 1.0}), part, error, torch.zeros_like(error))
+    assert total.item() == pytest.approx(1.5, rel=1e-5)

@@ -5,7 +5,7 @@ is None where all count alike. A masked cell has no part in any value and gets n
 fields; `compose` makes them so. Source of formulas and default weights: specification, sections 2.4, 3.4 and 5.5.
 """
 
-from gfs_sr.training.losses.compose import LossConfig, compose, named, relative_scale
+from gfs_sr.training.losses.compose import LossConfig, compose, named, relative_scale, sample_loss
 from gfs_sr.training.losses.registry import LOSSES, MIXTURES, Loss
 
-__all__ = ["LOSSES", "MIXTURES", "Loss", "LossConfig", "compose", "named", "relative_scale"]
+__all__ = ["LOSSES", "MIXTURES", "Loss", "LossConfig", "compose", "named", "relative_scale", "sample_loss"]

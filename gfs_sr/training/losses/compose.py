@@ -1,6 +1,6 @@
 """A loss made of terms by name and weight."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -92,6 +92,50 @@ def _value(
         "ssim": {"data_range": config.data_range},
     }
     return LOSSES[name].value(prediction, target, mask, area, **settings.get(name, {}))
+
+
+def sample_loss(
+    config: LossConfig,
+    part: Mapping[str, Tensor],
+    prediction: Tensor,
+    base: Tensor,
+    names: Sequence[Sequence[str]] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of one stream's samples, and its terms by name.
+
+    Args:
+        config: terms and weights.
+        part: the samples: `fine`, `mask`, and `area` where cells are weighed.
+        prediction: (B, T, C, H, W).
+        base: the baseline's, the same shape.
+        names: per sample and channel, the variable; with it, each variable named in `config.variables` has its own
+            weight and its own line among the terms, and the others are one.
+    """
+    target, mask, area = part["fine"], part["mask"], part.get("area")
+    if config.buffer:
+        inner = (..., slice(config.buffer, -config.buffer), slice(config.buffer, -config.buffer))
+        prediction, base, target, mask = prediction[inner], base[inner], target[inner], mask[inner]
+        area = None if area is None else area[inner]
+    if config.relative:
+        scale = relative_scale(base, target, mask)
+        prediction, target = (prediction.float() - target) / scale, torch.zeros_like(target)
+    if not config.variables:
+        return compose(config, prediction, target, mask, area)
+    assert names is not None  # weights of variables need their names
+    total = torch.zeros((), device=prediction.device)
+    lines: dict[str, Tensor] = {}
+    for group in [*config.variables, None]:
+        chosen = [[(each if each in config.variables else None) == group for each in sample] for sample in names]
+        if not any(map(any, chosen)):
+            continue
+        weight = 1.0 if group is None else config.variables[group]
+        if not weight:
+            continue
+        belongs = torch.tensor(chosen, device=mask.device)[:, None, :, None, None]
+        loss, terms = compose(config, prediction, target, mask.bool() & belongs, area)
+        total = total + weight * loss
+        lines |= {f"{name}/{group or 'other'}": term for name, term in terms.items()}
+    return total, lines
 
 
 def relative_scale(base: Tensor, target: Tensor, mask: Tensor, floor: float = 2e-4, own: float = 0.8) -> Tensor:
