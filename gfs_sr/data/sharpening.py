@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.data.grid import Registration
-from gfs_sr.data.interpolation import FloatArray, upsample_space
+from gfs_sr.data.grid import FloatArray, Registration
+from gfs_sr.data.interpolation import upsample_space
 from gfs_sr.data.missing import fill_nearest
 
 # sigma²/(2 s²) for a Gaussian of sigma = 3 fine cells and s = 6; 1/24 for block means: the second-order theory

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.data.grid import FloatArray, Registration
-from gfs_sr.data.interpolation import Closure
+from gfs_sr.data.resampling import Closure
 from gfs_sr.data.sharpening import FITTED
 from gfs_sr.evaluation.baselines import Setting, is_sharpened, rivals
 from gfs_sr.metrics.pointwise import rmse

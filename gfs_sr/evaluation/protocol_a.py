@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.data.interpolation import FloatArray, Kernel, keys_weights, natural_spline_matrix, resample_axis
+from gfs_sr.data.grid import FloatArray
 from gfs_sr.data.normalization import EPSILON, PRESETS
+from gfs_sr.data.resampling import Kernel, keys_weights, resample_axis
+from gfs_sr.data.time_interpolation import natural_spline_matrix
 from gfs_sr.evaluation.cases import Case
 from gfs_sr.evaluation.protocols import NORMALIZED_CLIP, NORMALIZED_RANGE, Protocol
 from gfs_sr.evaluation.scoring import CaseScores, Record

@@ -4,21 +4,10 @@ import scipy.interpolate
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.interpolation import (
-    BASELINES,
-    HEADLINE,
-    SEED_METHODS,
-    SPACE,
-    TIME,
-    Closure,
-    keys_weights,
-    natural_spline,
-    pchip,
-    positions,
-    upsample_mask,
-    upsample_space,
-)
+from gfs_sr.data.interpolation import BASELINES, HEADLINE, SEED_METHODS, upsample_mask, upsample_space
 from gfs_sr.data.missing import fill_nearest
+from gfs_sr.data.resampling import SPACE, Closure, keys_weights, positions
+from gfs_sr.data.time_interpolation import TIME, natural_spline, pchip
 from tests import fields
 
 NODE, CELL = Registration.NODE, Registration.CELL
@@ -102,7 +91,7 @@ def test_natural_spline_and_pchip_agree_with_scipy(frames):
 @pytest.mark.parametrize("time", TIME)
 @pytest.mark.parametrize("frames", [1, 2])
 def test_few_frames_are_enough(time, frames):
-    fine = TIME[time](fields.ramp(frames, 2, 2), 3, Closure.RAMP)
+    fine = TIME[time](fields.ramp(frames, 2, 2), 3, Closure.RAMP, False)
     assert fine.shape == (3 * frames, 2, 2)
     assert_allclose(fine[0], fields.ramp(frames, 2, 2)[0])
     assert_allclose(fine[-3], fields.ramp(frames, 2, 2)[-1])

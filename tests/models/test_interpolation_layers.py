@@ -4,7 +4,8 @@ import torch
 
 from gfs_sr import models
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.interpolation import BASELINES, Closure
+from gfs_sr.data.interpolation import BASELINES
+from gfs_sr.data.resampling import Closure
 from gfs_sr.data.sharpening import sharpen
 from gfs_sr.models.interpolation import SPACE_KERNELS, TIME_KERNELS, Interpolation, Sharpening, pad_edges, phases
 from gfs_sr.models.receptive_field import Reach, probe
