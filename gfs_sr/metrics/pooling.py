@@ -86,6 +86,7 @@ class Pool:
             weights=pooled_weights(scene.weights, scene.shape[1:], self.size),
             grid=None,
             scale_factor=None,
+            time_factor=None,
             partner=None,
             reference=None,
             coarse=None,

@@ -7,7 +7,25 @@ import numpy as np
 
 from gfs_sr.data.grid import FloatArray
 from gfs_sr.errors import UsageError
-from gfs_sr.metrics import moments, pointwise, ssim
+from gfs_sr.metrics import (
+    conservation,
+    distributions,
+    ensemble,
+    events,
+    extremes,
+    gradients,
+    joins,
+    moments,
+    neighborhood,
+    objects,
+    outliers,
+    pointwise,
+    rank_correlation,
+    ranks,
+    seams,
+    spectra,
+    ssim,
+)
 from gfs_sr.metrics.metric import Metric
 from gfs_sr.metrics.pooling import Pool
 from gfs_sr.metrics.ranges import Ranges, ranges_of
@@ -16,17 +34,39 @@ from gfs_sr.metrics.scene import Scene, Values
 __all__ = ["METRICS", "Metric", "Scene", "available", "metrics_of", "percentile_range", "score", "tally", "values"]
 
 
-OF_ANY: tuple[tuple[Metric, ...], ...] = (moments.METRICS, pointwise.METRICS, ssim.METRICS)
-OF_RANGES: tuple[Callable[[Ranges], tuple[Metric, ...]], ...] = ()
+_OF_ANY: tuple[tuple[Metric, ...], ...] = (
+    moments.METRICS,
+    pointwise.METRICS,
+    ssim.METRICS,
+    rank_correlation.METRICS,
+    spectra.METRICS,
+    gradients.METRICS,
+    extremes.METRICS,
+    outliers.METRICS,
+    distributions.METRICS,
+    neighborhood.METRICS,
+    objects.METRICS,
+    ensemble.METRICS,
+    ranks.METRICS,
+    seams.METRICS,
+    joins.METRICS,
+    conservation.METRICS,
+)
+_OF_RANGES: tuple[Callable[[Ranges], tuple[Metric, ...]], ...] = (
+    distributions.metrics_of,
+    neighborhood.metrics_of,
+    ranks.metrics_of,
+    events.metrics_of,
+)
 
 
 @cache
 def metrics_of(variable: str | None) -> Mapping[str, Metric]:
     """Every metric of a variable (None: of any), by name. Those with thresholds or ranges are the variable's own."""
-    rows = [metric for group in OF_ANY for metric in group]
+    rows = [metric for group in _OF_ANY for metric in group]
     ranges = ranges_of(variable) if variable else None
     if ranges is not None:
-        rows += [metric for make in OF_RANGES for metric in make(ranges)]
+        rows += [metric for make in _OF_RANGES for metric in make(ranges)]
     table = {metric.name: metric for metric in rows}
     assert len(table) == len(rows), "two metrics share a name"
     return table

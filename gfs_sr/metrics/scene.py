@@ -24,7 +24,8 @@ class Need(StrEnum):
     PARTNER = "partner"  # the other component of a vector
     REFERENCE = "reference"  # an estimate to be better than
     COARSE = "coarse"  # the coarse field that was refined
-    FACTORS = "factors"  # fine cells and frames per coarse one
+    SCALE_FACTOR = "scale factor"  # fine cells per coarse cell
+    TIME_FACTOR = "time factor"  # fine frames per coarse frame, more than one
     BORDERS = "borders"  # where tiles meet
     RANGES = "ranges"  # a variable with thresholds and ranges of its own
     AMOUNT = "amount"  # a variable that is zero or more and comes in objects, such as precipitation
@@ -127,7 +128,8 @@ class Scene:
             Need.PARTNER: self.partner is not None,
             Need.REFERENCE: self.reference is not None,
             Need.COARSE: self.coarse is not None,
-            Need.FACTORS: self.scale_factor is not None,
+            Need.SCALE_FACTOR: self.scale_factor is not None,
+            Need.TIME_FACTOR: self.time_factor is not None and self.time_factor > 1,
             Need.BORDERS: self.borders is not None and bool(self.borders.rows or self.borders.cols),
             Need.RANGES: row is not None,
             Need.AMOUNT: row is not None and row.amount,
