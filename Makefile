@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint bench sanitize clean runtime setup
+.PHONY: demo test test-slow lint bench kernels sanitize clean runtime setup
 
 # The constraints file pins every version, so that two machines build the same environment.
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
@@ -38,6 +38,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -m ""
+
+kernels: setup
+	$(BIN)/python -m export.kernels
 
 sanitize: setup
 	csrc/sanitize.sh $(VENV)/sanitize
