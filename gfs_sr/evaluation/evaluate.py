@@ -1,5 +1,6 @@
 """`gfs-sr evaluate`: a model against the truth and against every interpolation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -50,7 +51,24 @@ def run(settings: Settings) -> Evaluation:
 
 
 def evaluate(subject: Subject, settings: Settings) -> Evaluation:
-    """Score any subject; writes nothing."""
+    """Score any subject on the files of the settings; writes nothing."""
+    return evaluate_cases(
+        subject,
+        cases(
+            settings.data,
+            subject.registration,
+            subject.scale_factor,
+            subject.time_factor,
+            settings.variables,
+            subject.variables,
+            settings.sigma,
+        ),
+        settings,
+    )
+
+
+def evaluate_cases(subject: Subject, truths: Iterable[Case], settings: Settings) -> Evaluation:
+    """Score any subject on cases that are made already; the settings' data, variables and sigma are not used."""
     how = protocol(settings.protocol)
     if subject.name in {*(rival.name for rival in rivals(1.0)), *(rival.name for rival in space_rivals(1.0))}:
         subject = replace(subject, name=f"model {subject.name}")  # scores are kept by name
@@ -59,18 +77,7 @@ def evaluate(subject: Subject, settings: Settings) -> Evaluation:
             f"{subject.name} is registered by {subject.registration}", "protocol A", "use a node model, or protocol B"
         )
     a = settings.sharpening if settings.sharpening is not None else FITTED[subject.registration]
-    found = [
-        _score(case, subject, how, a, settings.tasks)
-        for case in cases(
-            settings.data,
-            subject.registration,
-            subject.scale_factor,
-            subject.time_factor,
-            settings.variables,
-            subject.variables,
-            settings.sigma,
-        )
-    ]
+    found = [_score(case, subject, how, a, settings.tasks) for case in truths]
     headline: dict[Task, tuple[str, ...]] = {
         "joint": tuple(rival.name for rival in rivals(a) if rival.headline),
         "space": tuple(rival.name for rival in space_rivals(a) if rival.headline),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,13 @@ class Subject:
         return self.scaling.get(variable, lookup(variable).typical)
 
     @classmethod
-    def of(cls, upscaler: Upscaler) -> "Subject":
-        """A published artifact, run by the runtime as a user would."""
+    def of(cls, upscaler: Upscaler, statics: Path | None = None) -> "Subject":
+        """A published artifact, run by the runtime as a user would; `statics` as in `Request`."""
         contract = upscaler.contract
         said: list[str] = []
 
         def predict(coarse: Forecast) -> Values:
-            fine = upscaler.upscale_forecast(coarse, Request(extent="full"))
+            fine = upscaler.upscale_forecast(coarse, Request(extent="full", statics=statics))
             said.extend(warning for warning in fine.summary.warnings if warning not in said)
             order = [fine.variables.index(name) for name in coarse.variables]
             return fine.values[:, order]
