@@ -2,6 +2,7 @@
 
 ```
 GfsSrError               exit 1
+├── TrainingFailed       exit 1
 ├── UsageError           exit 2   MemoryBudgetTooSmall · MembersRefused · OutputExists
 ├── InputError           exit 3   MissingVariable · MissingFile · UnreadableFile · WrongUnits · UnsupportedGrid
 │                                 GapInLeadTimes · UnsortedTimes · AmbiguousField · AllMissing · ValuesOutOfBounds
@@ -57,6 +58,10 @@ class MembersRefused(UsageError):
 
 class OutputExists(UsageError):
     """The output path is taken, and overwriting was not asked for."""
+
+
+class TrainingFailed(GfsSrError):
+    """The loss of a training is not finite any more, or exploded."""
 
 
 class InputError(GfsSrError):

@@ -11,6 +11,7 @@ def train(context: typer.Context) -> None:
 
     def work() -> dict[str, str]:
         try:
+            from gfs_sr.training.estimate import Estimate
             from gfs_sr.training.main import main
         except ImportError as error:
             if (error.name or "").partition(".")[0] == "gfs_sr":
@@ -18,6 +19,7 @@ def train(context: typer.Context) -> None:
             raise BackendNotInstalled(
                 f"training needs {error.name}, which is not installed", "gfs-sr train", "pip install 'gfs-sr[train]'"
             ) from error
-        return {"checkpoint": str(main(context.args))}
+        result = main(context.args)
+        return {"estimate" if isinstance(result, Estimate) else "checkpoint": str(result)}
 
-    finish(work, lambda report: print(report["checkpoint"]), json_output=False, debug="--debug" in context.args)
+    finish(work, lambda report: print(*report.values()), json_output=False, debug="--debug" in context.args)

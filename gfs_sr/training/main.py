@@ -2,36 +2,78 @@
 
 import difflib
 import re
+import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentError
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
-from gfs_sr.errors import Interrupted, UsageError
-from gfs_sr.training.callbacks import AveragedWeights, BestCheckpoint, Throughput
+from gfs_sr.errors import Interrupted, TrainingFailed, UsageError
+from gfs_sr.training import callbacks
 from gfs_sr.training.closed_form import ClosedForm
 from gfs_sr.training.datamodule import TrainingData
+from gfs_sr.training.estimate import Estimate, Measure
+from gfs_sr.training.loggers import LoggerName, WandbConfig, make_loggers
+from gfs_sr.training.presets import PRESETS, asked_for
 from gfs_sr.training.supervised import Supervised
+from gfs_sr.training.warm_start import WarmStart, start_from
+
+DEFAULTS = {"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0}
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints beside `NAME.ckpt`, which is the best, and `last.ckpt`, which a run is resumed from."""
+
+    keep_best: int = 0  # this many more of the best, in the folder best/
+    monitor: str = "val/skill"  # what they, and NAME.ckpt, are best by
+    mode: Literal["max", "min"] = "max"  # whether that should rise or fall
+    every_epochs: int = 0  # one every so many epochs, in the folder epochs/; 0 keeps none
+
+    def __post_init__(self) -> None:
+        if min(self.keep_best, self.every_epochs) < 0:
+            raise ValueError("keep_best and every_epochs start at 0")
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Our own options beside model, data and trainer."""
+    add = parser.add_argument
+    add("--output", default=None, help="Run folder; default: runs/ and the model's name.")
+    add("--preset", default="none", help=f"Defaults that every given key beats: {', '.join(PRESETS)}.")
+    add("--ckpt_path", default=None, help="Resume: a Trainer checkpoint, or `last`.")
+    add("--weights", type=WarmStart, default=WarmStart(), help="Start from another run's weights.")
+    add("--closed_form", type=bool, default=False, help="Fit what needs no gradient first (fused).")
+    add("--threads", type=int, default=None, help="Of torch; default: all cores.")
+    add("--estimate", action="store_true", help="Measure steps of several patch and batch sizes, print, and end.")
+    add("--loggers", type=list[LoggerName], default=["tensorboard", "csv"], help="Where the figures go.")
+    add("--wandb", type=WandbConfig, default=WandbConfig(), help="Weights & Biases, where it is among the loggers.")
+    add("--checkpoints", type=CheckpointConfig, default=CheckpointConfig(), help="More checkpoints.")
+    parser.add_class_arguments(callbacks.AveragedWeights, "ema")
+    parser.add_class_arguments(callbacks.FailFast, "fail_fast")
+    parser.add_class_arguments(callbacks.StopAtBest, "early_stopping")
+    parser.add_class_arguments(callbacks.Pictures, "pictures")
 
 
 class TrainCommand(LightningCLI):
     """The parser of `gfs-sr train`, and the objects it makes."""
 
+    def __init__(self, argv: list[str], **kwargs: Any) -> None:
+        self.preset = PRESETS[asked_for(argv)]
+        self.measure = Measure()
+        super().__init__(args=argv, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Our own options beside model, data and trainer."""
-        parser.add_argument("--output", default=None, help="Run folder; default: runs/ and the model's name.")
-        parser.add_argument("--ckpt_path", default=None, help="Resume: a Trainer checkpoint, or `last`.")
-        parser.add_argument("--ema_decay", type=float, default=0.995, help="Of the averaged weights; 0 is none.")
-        parser.add_argument("--closed_form", type=bool, default=False, help="Fit what needs no gradient first (fused).")
-        parser.add_argument("--threads", type=int, default=None, help="Of torch; default: all cores.")
-        parser.set_defaults({"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0})
+        """Ours, and the defaults of the preset."""
+        add_options(parser)
+        parser.set_defaults(DEFAULTS | self.preset)
 
     @property
     def folder(self) -> Path:
@@ -40,31 +82,77 @@ class TrainCommand(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """With our loggers and callbacks, writing into the run's folder."""
-        folder = self.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        callbacks = list(self.config_init["trainer"]["callbacks"] or [])
-        callbacks.append(BestCheckpoint(at_end=self.config["closed_form"]))
-        if self.config["ema_decay"]:
-            callbacks.append(AveragedWeights(self.config["ema_decay"]))  # after the best, which ships the average
-        if self.config["closed_form"]:
-            callbacks.insert(0, ClosedForm())  # its last word comes before the last checkpoint's
-        callbacks += [Throughput(), LearningRateMonitor("step")]
-        callbacks.append(ModelCheckpoint(folder, filename="last", enable_version_counter=False))
-        loggers = [TensorBoardLogger(folder, name="", version="tensorboard"), CSVLogger(folder, name="", version="csv")]
-        made: Trainer = super().instantiate_trainer(
-            default_root_dir=folder, callbacks=callbacks, logger=loggers, enable_checkpointing=True, **kwargs
-        )
+        if self.config["estimate"]:
+            kwargs |= {"callbacks": [self.measure], "logger": False, "enable_checkpointing": False}
+            kwargs |= {"num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False}
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            kwargs |= {"callbacks": self._callbacks(), "logger": self._loggers(), "enable_checkpointing": True}
+        made: Trainer = super().instantiate_trainer(default_root_dir=self.folder, **kwargs)
+        wanted = str(self.config["trainer"]["precision"] or "32-true")
+        if wanted in ("16", "16-mixed") and made.precision != "16-mixed":
+            raise UsageError(
+                f"precision {wanted} is for GPUs, and this run is on the CPU",
+                "trainer.precision",
+                "use bf16-mixed or 32",
+            )
         return made
 
+    def _loggers(self) -> list[Logger]:
+        return make_loggers(self.config_init["loggers"], self.folder, self.config_init["wandb"])
 
-def main(argv: Sequence[str] | None = None) -> Path:
-    """Train; the path of the checkpoint that was best.
+    def _callbacks(self) -> list[Callback]:
+        """In the order in which they must act on a validation, and at the end."""
+        made, folder = self.config_init, self.folder
+        kept: CheckpointConfig = made["checkpoints"]
+        ours: list[Callback] = list(made["trainer"]["callbacks"] or [])
+        if self.config["closed_form"]:
+            ours.append(ClosedForm())  # its last word comes before the last checkpoint's
+        ours += [callbacks.ValidationScores(), made["fail_fast"]]
+        if made["early_stopping"].patience:
+            ours.append(made["early_stopping"])
+        ours.append(callbacks.BestCheckpoint(kept.monitor, kept.mode, at_end=self.config["closed_form"]))
+        if made["ema"].decay:
+            ours.append(made["ema"])  # after the best, which ships the average
+        if made["pictures"].every:
+            ours.append(made["pictures"])
+        ours += [callbacks.LearningCurve(), callbacks.Throughput()]
+        if self._loggers_wanted:
+            ours.append(LearningRateMonitor("step"))
+        if kept.keep_best:
+            name = "step-{step:06d}"
+            ours.append(
+                ModelCheckpoint(
+                    folder / "best", name, monitor=kept.monitor, mode=kept.mode, save_top_k=kept.keep_best,
+                    auto_insert_metric_name=False,
+                )
+            )  # fmt: skip
+        if kept.every_epochs:
+            name = "epoch-{epoch:04d}"
+            ours.append(
+                ModelCheckpoint(
+                    folder / "epochs", name, every_n_epochs=kept.every_epochs, save_top_k=-1,
+                    auto_insert_metric_name=False,
+                )
+            )  # fmt: skip
+        ours.append(ModelCheckpoint(folder, filename="last", enable_version_counter=False))
+        return ours
+
+    @property
+    def _loggers_wanted(self) -> bool:
+        return any(name != "wandb" or self.config_init["wandb"].mode != "disabled" for name in self.config["loggers"])
+
+
+def main(argv: Sequence[str] | None = None) -> Path | Estimate:
+    """Train; the path of the checkpoint that was best. With `--estimate`, what training would take.
 
     Raises:
         UsageError: an unknown key, a wrong type, or a configuration that cannot be.
+        TrainingFailed: the loss was not finite, or exploded; the best checkpoint before it is in the run's folder.
         Interrupted: stopped by Ctrl-C; `last.ckpt` is in the run's folder.
     """
-    return run(parse(list(argv) if argv is not None else None))
+    command = parse(list(argv) if argv is not None else None)
+    return estimate(command) if command.config["estimate"] else run(command)
 
 
 def parse(argv: list[str] | None) -> TrainCommand:
@@ -73,11 +161,13 @@ def parse(argv: list[str] | None) -> TrainCommand:
         with warnings.catch_warnings():
             # `gfs-sr train` hands its own arguments on, which Lightning takes for a mistake
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+            # a precision that a device lacks is refused below, not replaced
+            warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU")
             return TrainCommand(
+                sys.argv[1:] if argv is None else argv,
                 model_class=Supervised,
                 datamodule_class=TrainingData,
                 run=False,
-                args=argv,
                 save_config_callback=None,
                 parser_kwargs={"exit_on_error": False, "description": "Train a model."},
             )
@@ -88,8 +178,7 @@ def parse(argv: list[str] | None) -> TrainCommand:
 def run(command: TrainCommand) -> Path:
     """Fit, and name what was left in the run's folder."""
     config, trainer, model = command.config, command.trainer, command.model
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
+    _prepare(command)
     folder = command.folder
     command.parser.save(config, folder / "config.yaml", overwrite=True, skip_validation=True)
     resume = config["ckpt_path"]
@@ -97,7 +186,29 @@ def run(command: TrainCommand) -> Path:
     trainer.fit(model, command.datamodule, ckpt_path=str(last) if resume == "last" else resume)
     if trainer.interrupted:
         raise Interrupted("training was stopped", str(folder), "go on with --ckpt_path last")
+    failure = command.config_init["fail_fast"].failure
+    if failure:
+        raise TrainingFailed(failure, str(folder), "lower model.optimizer.lr, or look at the data of this step")
     return folder / f"{model.offered_as}.ckpt"
+
+
+def estimate(command: TrainCommand) -> Estimate:
+    """A few steps of every size, and nothing written."""
+    _prepare(command)
+    command.trainer.fit(command.model, command.datamodule)
+    return command.measure.estimate
+
+
+def _prepare(command: TrainCommand) -> None:
+    if command.config["threads"]:
+        torch.set_num_threads(command.config["threads"])
+    if command.trainer.strategy.root_device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as the seed system trained
+    weights: WarmStart = command.config_init["weights"]
+    if weights.path is not None:
+        if command.config["closed_form"]:
+            raise UsageError("closed_form fits anew what weights bring", "weights.path", "give one of the two")
+        start_from(command.model.network, Path(weights.path), weights.partial)
 
 
 _UNKNOWN = re.compile(
@@ -115,17 +226,18 @@ def usage_error(message: str) -> UsageError:
     if found is None:
         return UsageError(text, "gfs-sr train", "see gfs-sr train --help")
     key = next(group for group in found.groups() if group)
-    known = _known_keys()
+    known = known_keys()
     last_part = key.rpartition(".")[2]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     near = near or difflib.get_close_matches(last_part, [each.rpartition(".")[2] for each in known], n=1)
     return UsageError(f"unknown key {key!r}", "gfs-sr train", f"did you mean {near[0]!r}?" if near else "see --help")
 
 
-def _known_keys() -> list[str]:
+def known_keys() -> list[str]:
+    """Every key that a configuration may hold."""
     parser = LightningArgumentParser()
     parser.add_lightning_class_args(Supervised, "model")
     parser.add_lightning_class_args(TrainingData, "data")
     parser.add_class_arguments(Trainer, "trainer")
-    own = ["output", "ckpt_path", "ema_decay", "closed_form", "threads", "seed_everything"]
-    return [action.dest for action in parser._actions if action.dest != "help"] + own
+    add_options(parser)
+    return [action.dest for action in parser._actions if action.dest != "help"] + ["seed_everything", "config"]

@@ -1,6 +1,7 @@
 """Supervised training of any family: streams in, losses composed, our checkpoint out."""
 
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -17,6 +18,7 @@ from gfs_sr.training.datamodule import Batch, TrainingData
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
 from gfs_sr.training.sample import validation_sample
+from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import SkillMeter, names_of
 
 NOT_INPUTS = ("fine", "mask", "area")
@@ -61,25 +63,43 @@ class Supervised(L.LightningModule):
     def on_fit_start(self) -> None:
         """What cannot be trained is refused before the first step."""
         for name, stream in self.data.streams.items():
-            factor = 1 if stream.kind == "time" else self.network.facts.scale_factor
-            even = stream.fractions is None or self.data.task is None or not self.data.task.fractions_given
-            try:
-                self.loss.check(factor * stream.patch, even or stream.kind == "space")
-            except ValueError as error:
-                raise UsageError(str(error), f"data.streams.{name}", "change the stream or the loss") from error
+            self.check_stream(name, stream)
+
+    def check_stream(self, name: str, stream: StreamConfig) -> None:
+        """Whether the loss can be had from a stream's samples.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        task = self.data.task
+        assert task is not None  # setup came first
+        side = stream.patch * (1 if stream.kind == "time" else self.network.facts.scale_factor)
+        even = stream.kind == "space" or stream.fractions is None or not task.fractions_given
+        try:
+            self.loss.check(side, even)
+        except ValueError as error:
+            raise UsageError(str(error), f"data.streams.{name}", "change the stream or the loss") from error
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum over the streams of this step."""
-        total = torch.zeros((), device=self.device)
         logged: dict[str, Tensor] = {}
-        for name, part in batch.items():
-            stream = self.data.streams[name]
-            loss, terms = self._loss(part, *self._predict(stream.kind, part))
-            logged |= named(terms, f"train/{name}")
-            total = total + stream.weight * loss
+        losses = self.stream_losses(batch, self.data.streams, logged)
+        total = sum(losses, start=torch.zeros((), device=self.device))
         self.log_dict(logged)
         self.log("train/loss", total.detach(), prog_bar=True)
         return total
+
+    def stream_losses(
+        self, batch: Batch, streams: Mapping[str, StreamConfig], logged: dict[str, Tensor] | None = None
+    ) -> list[Tensor]:
+        """Of each stream in the batch, times its weight; the terms go into `logged`."""
+        losses = []
+        for name, part in batch.items():
+            loss, terms = self._loss(part, *self._predict(streams[name].kind, part))
+            losses.append(streams[name].weight * loss)
+            if logged is not None:
+                logged |= named(terms, f"train/{name}")
+        return losses
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Count errors of the network and of every baseline; prediction and baseline for who looks on."""
@@ -122,13 +142,17 @@ class Supervised(L.LightningModule):
         """Lightning's own files can be exported too."""
         checkpoint[KEY] = pack(self.checkpoint())
 
+    def shipped_state(self) -> dict[str, Tensor]:
+        """The weights that are validated and shipped: the average, where there is one."""
+        return self.network.state_dict() if self.averaged is None else self.averaged
+
     def checkpoint(self) -> Checkpoint:
         """What this run would ship now."""
         config = dict(self.network.config)
         if config.get("padding") == Padding.REPLICATE.value:
             config["padding"] = Padding.VALID.value  # the same weights: the halo is data where it runs
         shipped = models.build(config)
-        state = self.network.state_dict() if self.averaged is None else self.averaged
+        state = self.shipped_state()
         contract = shipped.make_contract(
             name=self.offered_as,
             envelope=self.data.envelope(),
@@ -179,3 +203,9 @@ def _core(fine: Tensor, size: torch.Size) -> Tensor:
     """The middle of a prediction that covers the context too."""
     rows, columns = ((have - want) // 2 for have, want in zip(fine.shape[-2:], size, strict=True))
     return fine[..., rows : rows + size[0], columns : columns + size[1]]
+
+
+def supervised(module: L.LightningModule) -> Supervised:
+    """The module that a callback was handed."""
+    assert isinstance(module, Supervised)  # the callbacks that ask are made for no other
+    return module

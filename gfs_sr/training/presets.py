@@ -1,0 +1,68 @@
+"""Named sets of defaults: any key that a configuration or the command line gives beats them."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from gfs_sr.errors import UsageError
+
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "none": {},
+    # the first seed system's: a longer warm-up, and the weight that its loss module gives to spectra
+    "sharp_psd": {
+        "model.loss.weights": {"l1": 1.0, "dt": 0.05, "grad": 0.03, "psd": 0.015},
+        "model.optimizer.schedule": "warmup-cosine",
+        "model.optimizer.warmup_steps": 1500,
+    },
+    # the self-supervised one's
+    "temdeep": {
+        "model.loss.weights": {"charbonnier": 1.0},
+        "model.optimizer.method": "adam",
+        "model.optimizer.lr": 1e-4,
+        "model.optimizer.min_lr": 0.0,
+        "model.optimizer.betas": [0.9, 0.999],
+        "model.optimizer.weight_decay": 1e-3,
+        "model.optimizer.schedule": "multi-step",
+        "model.optimizer.milestones": [250, 450],
+        "trainer.max_epochs": 500,
+    },
+    # the downscaling family's
+    "dl4ds": {
+        "model.loss.weights": {"mae": 1.0},
+        "model.optimizer.method": "adam",
+        "model.optimizer.lr": 1e-3,
+        "model.optimizer.min_lr": 0.0,
+        "model.optimizer.betas": [0.9, 0.999],
+        "model.optimizer.weight_decay": 0.0,
+        "model.optimizer.schedule": "piecewise",
+        "model.optimizer.milestones": [100_000],
+        "trainer.max_epochs": 60,
+    },
+}
+
+
+def asked_for(argv: Sequence[str]) -> str:
+    """The preset that arguments or the configuration files they name ask for; the last word counts.
+
+    Raises:
+        UsageError: no preset of that name.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    parser.add_argument("-c", "--config", action="append", default=[])
+    known, _ = parser.parse_known_args(list(argv))
+    name = known.preset
+    for path in reversed(known.config):
+        if name is None and Path(path).is_file():
+            held = yaml.safe_load(Path(path).read_text())
+            name = held.get("preset") if isinstance(held, dict) else None
+    name = name or "none"
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"unknown preset {name!r}", "gfs-sr train --preset", f"{meant}use: {', '.join(PRESETS)}")
+    return name
