@@ -16,6 +16,9 @@ def coarsen(
     registration: Annotated[
         str, typer.Option(help="node (blur, then every s-th point) or cell (block means).")
     ] = "node",
+    method: Annotated[
+        str | None, typer.Option(help="gauss_decimate, block_mean, nearest, bilinear, bicubic or lanczos.")
+    ] = None,
     sigma: Annotated[float, typer.Option(min=0.0, help="Of the blur, in fine cells; node only.")] = 3.0,
     scale_factor: Annotated[int, typer.Option(min=1, help="Fine cells per coarse cell.")] = 6,
     time_factor: Annotated[int, typer.Option(min=1, help="Fine frames per coarse frame.")] = 6,
@@ -29,7 +32,7 @@ def coarsen(
 
     def work() -> dict[str, Any]:
         from gfs_sr.data import coarse_file
-        from gfs_sr.data.coarsen import Coarsening, TimeReduction
+        from gfs_sr.data.coarsen import Coarsening, SpaceReduction, TimeReduction
         from gfs_sr.data.coarsen import coarsen as coarsened
         from gfs_sr.data.grid import Registration
         from gfs_sr.data.sources import open_forecast
@@ -43,6 +46,7 @@ def coarsen(
             sigma=sigma,
             time=options.member(TimeReduction, time, "--time"),
             crop=crop,
+            method=None if method is None else options.member(SpaceReduction, method, "--method"),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # they are among the forecast's own warnings, shown below

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from gfs_sr.data.coarsen import Coarsening, TimeReduction
+from gfs_sr.data.coarsen import Coarsening, SpaceReduction, TimeReduction
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import FloatArray, Grid, Registration
 from gfs_sr.data.variables import TimeKind, lookup
@@ -91,7 +91,7 @@ def _attributes(name: str, how: Coarsening, dims: tuple[str, ...]) -> dict[str, 
         methods.append("time: mean")
     else:
         methods.append("time: point")
-    if how.registration is Registration.CELL:
+    if how.space is SpaceReduction.BLOCK_MEAN:
         methods.append("area: mean")
     return attributes | {"cell_methods": " ".join(methods)}
 
@@ -118,7 +118,10 @@ def _with_cell_bounds(dataset: xr.Dataset, grid: Grid, lat_name: str, lon_name: 
 
 
 def _describe(how: Coarsening) -> str:
-    space = f"Gaussian sigma {how.sigma:g}" if how.registration is Registration.NODE else "cos(latitude) block means"
+    space = {
+        SpaceReduction.GAUSS_DECIMATE: f"Gaussian sigma {how.sigma:g}",
+        SpaceReduction.BLOCK_MEAN: "cos(latitude) block means",
+    }.get(how.space, f"{how.space} at the middle of each cell")
     return (
         f"registration {how.registration}, {space}, scale factor {how.scale_factor}, time factor {how.time_factor}, "
         f"time {how.time}"

@@ -10,9 +10,11 @@ import numpy.typing as npt
 
 from gfs_sr.data.forecast import Field, Forecast, ReadField, check_values
 from gfs_sr.data.grid import FloatArray, Grid, Registration
+from gfs_sr.data.missing import fill_nearest
+from gfs_sr.data.resampling import SPACE, resample_axis
 from gfs_sr.data.time_axis import TimeAxis
-from gfs_sr.data.variables import TimeKind, lookup
-from gfs_sr.errors import ShapeMismatch
+from gfs_sr.data.variables import LAND_SEA_MASK, TimeKind, lookup
+from gfs_sr.errors import ShapeMismatch, UsageError
 
 SIGMA = 3.0  # fine cells; the published evaluation's value
 TRUNCATE = 4.0  # standard deviations
@@ -27,9 +29,24 @@ class TimeReduction(StrEnum):
     MEAN_TRAILING = "mean_trailing"  # means of the frames (r·(k-1), r·k], each dated at the last of them
 
 
+class SpaceReduction(StrEnum):
+    """How fine cells make a coarse one."""
+
+    GAUSS_DECIMATE = "gauss_decimate"  # a Gaussian blur, then every s-th point: NODE, all others are CELL
+    BLOCK_MEAN = "block_mean"  # area-weighted means, the conservative remapping of whole blocks
+    NEAREST = "nearest"  # the fine field at the middle of the coarse cell, by one of the interpolations: they alias
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
 @dataclass(frozen=True)
 class Coarsening:
-    """How coarse fields are made."""
+    """How coarse fields are made.
+
+    Raises:
+        UsageError: a way in space that makes fields of the other registration.
+    """
 
     registration: Registration = Registration.NODE  # NODE blurs and decimates, CELL takes block means
     scale_factor: int = 6
@@ -37,6 +54,23 @@ class Coarsening:
     sigma: float = SIGMA  # of the Gaussian, fine cells; NODE only
     time: TimeReduction = TimeReduction.EVERY
     crop: bool = False  # CELL: drop rows and columns beyond the last full block instead of refusing
+    method: SpaceReduction | None = None  # in place of the one that the registration stands for
+
+    def __post_init__(self) -> None:
+        """Refuse a contradiction."""
+        wanted = Registration.NODE if self.space is SpaceReduction.GAUSS_DECIMATE else Registration.CELL
+        if self.registration is not wanted:
+            raise UsageError(
+                f"{self.space} makes fields registered by {wanted}, not by {self.registration}",
+                "--method", f"give --registration {wanted}, or another method",
+            )  # fmt: skip
+
+    @property
+    def space(self) -> SpaceReduction:
+        """What is done in space."""
+        if self.method is not None:
+            return self.method
+        return SpaceReduction.GAUSS_DECIMATE if self.registration is Registration.NODE else SpaceReduction.BLOCK_MEAN
 
 
 def gaussian_weights(sigma: float) -> FloatArray:
@@ -102,13 +136,7 @@ def block_mean(
         ShapeMismatch: H or W is no multiple of s, and `crop` is not given.
     """
     s = scale_factor
-    height, width = fine.shape[-2:]
-    if (height % s or width % s) and not crop:
-        raise ShapeMismatch(
-            f"{height} by {width} cells are no multiple of {s}",
-            "coarsening by block means",
-            f"pass --crop to drop the last {height % s} rows and {width % s} columns",
-        )
+    height, width = _full_blocks(fine.shape, s, crop)
     rows, cols = height // s, width // s
     values = np.asarray(fine, np.float64)[..., : rows * s, : cols * s]
     area = np.ones(rows * s) if weights is None else np.asarray(weights, np.float64)[: rows * s]
@@ -117,6 +145,60 @@ def block_mean(
     total = (np.where(valid, values, 0.0) * area[:, None]).reshape(blocks).sum(axis=(-3, -1))
     weight = (valid * area[:, None]).reshape(blocks).sum(axis=(-3, -1))
     return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+
+
+def resize(fine: npt.NDArray[Any], scale_factor: int, method: str, periodic: bool = False) -> FloatArray:
+    """The fine field at the middles of s by s cells, by an interpolation; nothing is averaged, so small scales alias.
+
+    Args:
+        fine: (..., H, W); NaN cells are filled from the nearest valid one, and a coarse cell is missing where the fine
+            cell nearest to its middle is.
+        scale_factor: s; H and W are multiples of it.
+        method: a name of `gfs_sr.data.resampling.SPACE`.
+        periodic: longitudes go once around the globe.
+
+    Returns:
+        (..., H/s, W/s).
+
+    Source: the half-pixel map of image libraries, u = s·j + (s - 1)/2, with the kernels of our own interpolations.
+    """
+    s = scale_factor
+    coarse, mask = fill_nearest(np.asarray(fine, np.float64), periodic)
+    missing: npt.NDArray[Any] = mask.astype(np.float64)
+    for axis, wraps in ((-2, False), (-1, periodic)):
+        middles = s * np.arange(fine.shape[axis] // s) + (s - 1) / 2
+        coarse = resample_axis(coarse, middles, SPACE[method], axis, wraps)
+        missing = resample_axis(missing, middles, SPACE["nearest"], axis, wraps)
+    return np.where(missing > 0.5, np.nan, coarse)
+
+
+def coarsen_field(fine: npt.NDArray[Any], name: str, how: Coarsening, grid: Grid) -> FloatArray:
+    """One variable's fields (..., H, W) on `grid` -> coarse ones; masks are never mixed by an interpolation."""
+    if how.space is SpaceReduction.GAUSS_DECIMATE:
+        return gauss_decimate(fine, how.sigma, how.scale_factor, grid.is_periodic)
+    if how.space is SpaceReduction.BLOCK_MEAN:
+        return block_mean(fine, how.scale_factor, grid.weights(), how.crop)
+    rows, columns = _full_blocks(fine.shape, how.scale_factor, how.crop)
+    is_mask = name == LAND_SEA_MASK
+    method = SpaceReduction.NEAREST if is_mask else how.space
+    return resize(fine[..., :rows, :columns], how.scale_factor, method, grid.is_periodic)
+
+
+def _full_blocks(shape: tuple[int, ...], scale_factor: int, crop: bool) -> tuple[int, int]:
+    """(rows, columns) that fill whole blocks.
+
+    Raises:
+        ShapeMismatch: there are more, and `crop` is not given.
+    """
+    height, width = shape[-2:]
+    s = scale_factor
+    if (height % s or width % s) and not crop:
+        raise ShapeMismatch(
+            f"{height} by {width} cells are no multiple of {s}",
+            "coarsening by cells",
+            f"pass --crop to drop the last {height % s} rows and {width % s} columns",
+        )
+    return height // s * s, width // s * s
 
 
 def decimate_time(fine: npt.NDArray[Any], time_factor: int, mode: TimeReduction = TimeReduction.EVERY) -> FloatArray:
@@ -178,9 +260,7 @@ def coarsen(fine: Forecast, how: Coarsening) -> Forecast:
         warnings.warn(note, stacklevel=2)
     grid = coarsen_grid(fine.grid, how.scale_factor, how.registration)
     if how.registration is Registration.CELL:
-        block_mean(
-            np.zeros(fine.grid.shape, np.float32), how.scale_factor, None, how.crop
-        )  # refuses here, before reading
+        _full_blocks(fine.grid.shape, how.scale_factor, how.crop)  # refuses here, before reading
     reader = _CoarseReader(fine, how, members)
     return Forecast(
         variables=fine.variables,
@@ -219,15 +299,9 @@ class _CoarseReader:
         mean = total / len(frames)
         if kind is TimeKind.ACCUMULATED:
             mean *= self.how.time_factor
-        return self._in_space(mean).astype(np.float32)
+        return coarsen_field(mean, name, self.how, self.fine.grid).astype(np.float32)
 
     def _checked(self, name: str, channel: int, frame: int) -> Field:
         values = self.fine.readers[channel](frame)
         check_values(values, name, f"{self.fine.source}, {self.fine.describe_time(frame)}")
         return values
-
-    def _in_space(self, values: FloatArray) -> FloatArray:
-        how, grid = self.how, self.fine.grid
-        if how.registration is Registration.NODE:
-            return gauss_decimate(values, how.sigma, how.scale_factor, grid.is_periodic)
-        return block_mean(values, how.scale_factor, grid.weights(), how.crop)
