@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "masking.h"
+#include "noise.h"
 #include "tiling.h"
 
 namespace py = pybind11;
@@ -272,6 +273,19 @@ Boundary boundary_of(const std::string& name) {
     throw InvalidArgument("boundary '" + name + "' is none of edge, periodic, pole");
 }
 
+void fill_normals_checked(std::uint64_t key, const py::object& lat, const py::object& lon, std::uint32_t step,
+                          const py::object& out, int threads) {
+    const py::ssize_t rows = py::reinterpret_borrow<py::array>(lat).size();
+    const py::ssize_t columns = py::reinterpret_borrow<py::array>(lon).size();
+    const py::array north_to_south = checked(lat, "lat", 'i', 4, {rows});
+    const py::array west_to_east = checked(lon, "lon", 'i', 4, {columns});
+    py::array target = checked(out, "out", 'f', 4, {rows, columns});
+    auto* const first = reinterpret_cast<float*>(writable(target, "out"));
+    const std::span<float> normals{first, static_cast<std::size_t>(target.size())};
+    const py::gil_scoped_release unlocked;
+    fill_normals(key, view<std::int32_t>(north_to_south), view<std::int32_t>(west_to_east), step, normals, threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -310,6 +324,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           "offset"_a, "scale"_a, "low"_a, "high"_a, "masks"_a, "first_mask"_a, "is_node"_a, "bucket"_a, "out"_a,
           "origin"_a, "threads"_a);
     m.def("fill_nearest", &fill_nearest_checked, "frame"_a, "is_periodic"_a, "threads"_a);
+    m.def("philox", &philox, "counter"_a, "key"_a);
+    m.def("fill_normals", &fill_normals_checked, "key"_a, "lat"_a, "lon"_a, "step"_a, "out"_a, "threads"_a);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});
         py::array_t<std::uint16_t> half(source.size());
