@@ -11,6 +11,15 @@ from gfs_sr.errors import ShapeMismatch
 Values = npt.NDArray[Any]
 
 
+def generator(*key: int) -> np.random.Generator:
+    """Random numbers of one sample: the same for the same key, whatever was drawn before, in whatever process.
+
+    Source: Philox, the counter-based generator of Salmon et al. 2011 (SC11).
+    """
+    state = np.random.SeedSequence(key).generate_state(2, np.uint64)
+    return np.random.Generator(np.random.Philox(key=state))
+
+
 @dataclass(frozen=True)
 class Patch:
     """Where a window lies, in coarse cells of the whole field; its fine origin is s times its coarse one."""
@@ -49,11 +58,9 @@ class PatchSampler:
 
     def draw(self, epoch: int, index: int) -> Patch:
         """The window of one training sample."""
-        # Philox is keyed, not seeded by what came before: the counter-based generator of Salmon et al. 2011
-        key = np.random.SeedSequence((self.seed, epoch, index)).generate_state(2, np.uint64)
-        generator = np.random.Generator(np.random.Philox(key=key))
+        rng = generator(self.seed, epoch, index)
         rows, cols = self._choices()
-        return Patch(int(generator.integers(rows)), int(generator.integers(cols)), self.size)
+        return Patch(int(rng.integers(rows)), int(rng.integers(cols)), self.size)
 
     def centered(self) -> Patch:
         """The window in the middle, for validation that never changes."""
