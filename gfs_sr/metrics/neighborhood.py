@@ -23,15 +23,26 @@ SHARES = (0.1, 0.01)  # of the field: events are the highest so many cells of ei
 Padding = Literal["zero", "valid"]
 
 
-def window_counts(events: npt.NDArray[np.bool_], size: int, padding: Padding = "zero") -> npt.NDArray[np.int64]:
+def window_counts(events: npt.NDArray[np.bool_], size: int, padding: Padding = "zero") -> FloatArray:
     """Events within the window of each cell: (H, W) -> (H, W), or (H - size + 1, W - size + 1) for `valid`."""
-    before, after = (size // 2, size - 1 - size // 2) if padding == "zero" else (0, 0)
-    padded = np.pad(events, ((before + 1, after), (before + 1, after)))  # one more line of zeros starts the sums
-    padded[0], padded[:, 0] = False, False
-    table = padded.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
-    counts: npt.NDArray[np.int64] = table[size:, size:] - table[:-size, size:] - table[size:, :-size]
-    counts += table[:-size, :-size]
-    return counts
+    return _window_counts(_running(events), size, padding)
+
+
+def _running(events: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(H + 1, W + 1): events north-west of each corner."""
+    table = np.zeros((events.shape[0] + 1, events.shape[1] + 1), np.int64)
+    events.cumsum(axis=0, dtype=np.int64).cumsum(axis=1, out=table[1:, 1:])
+    return table
+
+
+def _window_counts(running: npt.NDArray[np.int64], size: int, padding: Padding) -> FloatArray:
+    counts = running
+    for axis in (0, 1):
+        length = running.shape[axis] - 1
+        first = np.arange(length) - size // 2 if padding == "zero" else np.arange(length - size + 1)
+        last = np.minimum(first + size, length)
+        counts = counts.take(last, axis) - counts.take(np.maximum(first, 0), axis)
+    return counts.astype(np.float64)
 
 
 def fss_sums(
@@ -46,7 +57,17 @@ def fss_sums(
     N sums the squared difference of the fractions, D the squares of both (Roberts and Lean 2008, MWR 136, equations 5
     to 7); `weights` broadcast to the windows.
     """
-    p, y = window_counts(prediction, size, padding), window_counts(truth, size, padding)
+    return _fss_sums(_running(prediction), _running(truth), size, weights, padding)
+
+
+def _fss_sums(
+    prediction: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.int64],
+    size: int,
+    weights: npt.NDArray[Any] | None,
+    padding: Padding = "zero",
+) -> tuple[float, float]:
+    p, y = (_window_counts(running, size, padding) for running in (prediction, truth))
     w = 1.0 if weights is None else weights
     area = float(size) ** 4
     return float((w * (p - y) ** 2).sum() / area), float((w * (p * p + y * y)).sum() / area)
@@ -73,12 +94,16 @@ def at_least(thresholds: Sequence[float]) -> Events:
 
 
 def highest(shares: Sequence[float]) -> Events:
-    """The highest cells of a field, by share of the valid ones: no bias in amount can be seen."""
+    """The highest cells of a field, by share of the valid ones, so a bias does not show; never its lowest value."""
 
     def events(field: FloatArray, valid: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
         if not valid.any():
             return [valid for _ in shares]
-        return [valid & (field >= np.quantile(field[valid], 1 - share)) for share in shares]
+        found = field[valid]
+        return [
+            valid & (field >= threshold) & (field > found.min())
+            for threshold in np.quantile(found, [1 - share for share in shares])
+        ]
 
     return events
 
@@ -89,9 +114,12 @@ def _sums(events: Events, count: int) -> Callable[[Frame], npt.ArrayLike]:
         truths = events(frame.truth, frame.valid)
         for field in frame.fields:
             for row, (p, y) in enumerate(zip(events(field, frame.valid), truths, strict=True)):
+                if not (p.any() or y.any()):
+                    continue
+                forecast, observed = _running(p), _running(y)
                 for column, size in enumerate(SCALES):
-                    if size <= min(p.shape) and (p.any() or y.any()):
-                        found[row, column] += fss_sums(p, y, size, frame.weights)
+                    if size <= min(p.shape):
+                        found[row, column] += _fss_sums(forecast, observed, size, frame.weights)
         return found.ravel()
 
     return sums

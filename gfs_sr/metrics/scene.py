@@ -108,8 +108,9 @@ class Scene:
         )
         truth = np.array(self.truth[index], np.float64)
         valid = np.isfinite(truth) & np.isfinite(fields).all(axis=0)
-        truth[~valid] = np.nan
-        fields[:, ~valid] = np.nan
+        if not valid.all():
+            truth[~valid] = np.nan
+            fields[:, ~valid] = np.nan
         weights = np.ones(truth.shape) if self.weights is None else np.broadcast_to(self.weights, truth.shape)
         return Frame(fields, truth, np.where(valid, weights, 0.0), valid, self.first_frame + index)
 
