@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 
 class FailFast(Callback):
@@ -29,7 +30,7 @@ class FailFast(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Judge the loss."""
         logged = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or logged is None or not trainer.training:
+        if trainer.sanity_checking or logged is None or trainer.state.fn != TrainerFn.FITTING:
             return
         value = float(logged)
         if not math.isfinite(value):

@@ -6,6 +6,7 @@ from typing import Any, Final
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from gfs_sr.training.datamodule import Batch
@@ -30,7 +31,7 @@ class LearningCurve(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """One point more."""
-        if trainer.sanity_checking or not trainer.training or not trainer.is_global_zero:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not trainer.is_global_zero:
             return
         if self._losses:
             mean = float(torch.stack(self._losses).mean())

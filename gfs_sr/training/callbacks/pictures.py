@@ -95,18 +95,26 @@ def draw(rows: Sequence[tuple[str, Mapping[str, Plane]]], path: Path, heading: s
     # imported here: matplotlib takes long to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.image import imsave
 
-    figure = Figure(figsize=(14, 0.6 + 2.6 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(14, 0.7 + 2.5 * len(rows)), dpi=90)
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(heading)
-    axes = figure.subplots(len(rows), 5, squeeze=False)
-    for line, (name, fields) in zip(axes, rows, strict=True):
+    figure.suptitle(heading, y=0.99)
+    # fields and errors, a bar each beside them; a fixed grid, since a layout engine would render all of it again
+    columns = (1, 1, 1, 0.06, 0.2, 1, 1, 0.06)
+    top = 1 - 0.6 / figure.get_figheight()
+    axes = figure.subplots(
+        len(rows), len(columns), squeeze=False,
+        gridspec_kw={"width_ratios": columns, "left": 0.03, "right": 0.95, "top": top, "bottom": 0.06, "wspace": 0.06},
+    )  # fmt: skip
+    for number, (line, (name, fields)) in enumerate(zip(axes, rows, strict=True)):
         truth = fields["truth"]
         low, high = np.percentile(truth, [1, 99])
         errors = {f"{each} − truth": fields[each] - truth for each in ("model", "baseline")}
         limit = float(np.percentile(np.abs(errors["baseline − truth"]), 99)) or 1.0
-        for axis, (label, field) in zip(line, {**fields, **errors}.items(), strict=True):
-            is_error = label in errors
+        line[4].set_axis_off()
+        for place, (label, field) in zip((0, 1, 2, 5, 6), {**fields, **errors}.items(), strict=True):
+            axis, is_error = line[place], label in errors
             image = axis.imshow(
                 field,
                 cmap="RdBu_r" if is_error else "viridis",
@@ -115,16 +123,15 @@ def draw(rows: Sequence[tuple[str, Mapping[str, Plane]]], path: Path, heading: s
             )
             axis.set_xticks([])
             axis.set_yticks([])
-            if axis in axes[0]:
+            if number == 0:
                 axis.set_title(label, fontsize=10)
             if is_error:
                 axis.set_xlabel(f"RMSE {np.sqrt(np.mean(field**2)):.3g}", fontsize=9)
-            if label == "baseline":
-                figure.colorbar(image, ax=line[:3], shrink=0.9, pad=0.01)
-        figure.colorbar(image, ax=line[3:], shrink=0.9, pad=0.01)
+            if place in (2, 6):
+                figure.colorbar(image, cax=line[place + 1])
         line[0].set_ylabel(name)
     canvas.draw()  # type: ignore[no-untyped-call]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
     pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, pixels)
     return pixels
