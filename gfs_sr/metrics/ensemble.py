@@ -144,7 +144,7 @@ METRICS: tuple[Metric, ...] = (
         "energy score", GROUP, ENERGY, mean_of(), "lower",
         "CRPS of whole fields: members must agree with the truth cell by cell together.", "{u}",
     ),
-    Metric("spread", GROUP, SPREAD, spread, "zero", "How far members lie apart; to be read beside the next.", "{u}"),
+    Metric("spread", GROUP, SPREAD, spread, "neither", "How far members lie apart: as far as their mean errs.", "{u}"),
     Metric("RMSE of the mean", GROUP, SPREAD, mean_error, "lower", "Error of the ensemble mean.", "{u}"),
     Metric(
         "spread-skill ratio", GROUP, SPREAD, spread_skill, "one",

@@ -11,7 +11,7 @@ from gfs_sr.data.grid import FloatArray
 from gfs_sr.metrics.pooling import Pool
 from gfs_sr.metrics.scene import Frame, Need, Scene, stacked
 
-Better = Literal["lower", "higher", "zero", "one"]  # `zero` and `one`: the nearer to it
+Better = Literal["lower", "higher", "zero", "one", "neither"]  # `zero`, `one`: the nearer; `neither` ranks nothing
 Value = Callable[[npt.NDArray[Any]], FloatArray]
 
 

@@ -66,9 +66,8 @@ def test_a_single_forecast_has_probabilities_of_its_neighborhood():
     prediction, truth = rain(1, 40, 40), rain(1, 40, 40, seed=1)
     found = registry.score(["Brier score >= 1"], scene(prediction, truth, variable="tp"))
     size = events.WINDOW
-    share, inside = (
-        uniform_filter(f.astype(float), size, mode="constant") for f in (prediction[0] >= 1, np.ones((40, 40)))
-    )
+    masks = (prediction[0] >= 1).astype(float), np.ones((40, 40))
+    share, inside = (uniform_filter(mask, size, mode="constant") for mask in masks)
     assert found["Brier score >= 1"] == pytest.approx(((share / inside - (truth[0] >= 1)) ** 2).mean())
 
 

@@ -8,9 +8,7 @@ from tests.metrics.scenes import rough, scene
 
 
 def rate(prediction, truth, reference, **more):
-    return registry.score(["restoration rate"], scene(prediction, truth, reference=reference, **more))[
-        "restoration rate"
-    ]
+    return registry.METRICS["restoration rate"].score(scene(prediction, truth, reference=reference, **more))
 
 
 @pytest.fixture

@@ -65,10 +65,9 @@ def test_a_jump_into_each_coarse_frame_is_a_join():
 def test_linear_interpolation_bends_at_coarse_frames():
     n = np.arange(19)[:, None, None]
     truth = np.cos(0.3 * n) + rough(6, 7)[None] + 0.01 * rough(19, 6, 7)
-    linear = np.stack(
-        [np.interp(n.ravel(), n.ravel()[::3], truth[::3, i, j]) for i in range(6) for j in range(7)], axis=-1
-    )
-    linear = linear.reshape(19, 6, 7) + 1e-3 * rough(19, 6, 7, seed=3)
+    frames, cells = np.arange(19), truth[::3].reshape(7, -1).T
+    linear = np.stack([np.interp(frames, frames[::3], cell) for cell in cells], axis=-1).reshape(truth.shape)
+    linear += 1e-3 * rough(19, 6, 7, seed=3)
     assert joins(linear, truth)["bend ratio"] > 10
     members, other = exchangeable(2, 19, 6, 7)
     assert joins(members, other)["bend ratio"] == pytest.approx(1, abs=0.15)
