@@ -136,6 +136,7 @@ class Supervised(L.LightningModule):
             steps=steps,
             epochs=epochs,
             fitted=self.network.fitted_parameters(),
+            fused="mixed" not in str(self.trainer.precision),
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ data:
 """
 COMMON = """
 threads: 1
+pictures: {every: 0}
 trainer: {accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 5}
 """
 

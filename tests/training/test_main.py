@@ -1,15 +1,18 @@
 """Whole runs on real bundled data, a few seconds each."""
 
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from gfs_sr import models
 from gfs_sr.errors import UsageError
 from gfs_sr.models.checkpoint import load_checkpoint
-from gfs_sr.training.main import main, parse, run
+from gfs_sr.training.estimate import Cost, Estimate, epoch_seconds, timed_cycle
+from gfs_sr.training.main import _prepare, main, parse, run
+from gfs_sr.training.presets import PRESETS
+from tests.training.runs import FACTORIZED, FUSED, arguments
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning",
@@ -17,46 +20,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*:FutureWarning:lightning",
     "ignore:.*:DeprecationWarning",
 )
-
-FACTORIZED = """
-model:
-  network: {family: factorized, variables: [t2m, wspd], scale_factor: 3, time_factor: 3, blocks: 1, width: 8,
-    padding: replicate}
-  optimizer: {lr: 4.0e-3, schedule: warmup-cosine, warmup_steps: 5}
-  loss: {weights: {huber: 1.0, dt: 0.05}}
-data:
-  sources: [{name: arpege, files: ["arpege_2m*.grib", "arpege_10m*.grib"]}]
-  streams: {whole: {kind: space_time, batch: 2, patch: 8, intervals: 3}}
-  validation_stream: {kind: space_time, batch: 2, patch: 8, intervals: 3}
-"""
-FUSED = """
-closed_form: true
-model:
-  network: {family: fused, width: 6, blocks: 1, scale_factor: 3, time_factor: 3, interval_hours: 3.0}
-  optimizer: {lr: 1.5e-3, schedule: warmup-cosine, warmup_steps: 5}
-  loss: {weights: {huber: 1.0}, huber_delta: 1.5, relative: true}
-data:
-  sources: [{name: arpege, files: ["arpege_*.grib"], variables: [t2m, d2m, r2, u10, v10, msl]}]
-  streams:
-    frames: {kind: space, batch: 4, patch: 8}
-    times: {kind: space_time, batch: 2, patch: 6, intervals: 2, fractions: 2, every: 2, repeat_ends: 0.3}
-    series: {kind: time, batch: 3, patch: 4, intervals: 1, fractions: 3, every: 2, offset: 1}
-  validation_stream: {kind: space_time, batch: 4, patch: 6, intervals: 2}
-"""
-COMMON = """
-threads: 1
-trainer: {accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 5}
-"""
-
-
-def arguments(tmp_path: Path, text: str, steps: int = 20, epochs: int = 2, **more: str) -> list[str]:
-    config = tmp_path / "config.yaml"
-    config.write_text(text + COMMON)
-    options = {
-        "data.folder": str(files("gfs_sr.demo") / "sample"), "data.steps_per_epoch": str(steps),
-        "data.validation_steps": "2", "trainer.max_epochs": str(epochs), "output": str(tmp_path / "run"),
-    } | more  # fmt: skip
-    return ["-c", str(config), *(f"--{key}={value}" for key, value in options.items())]
 
 
 @pytest.mark.parametrize("text", [FACTORIZED, FUSED], ids=["factorized", "fused"])
@@ -154,3 +117,232 @@ def test_corrections_are_damped_once_in_the_weights_that_are_validated_and_shipp
     torch.testing.assert_close(states[1][:width], states[0][:width], rtol=0, atol=0)
     torch.testing.assert_close(states[1][width + 4 :], 0.5 * states[0][width + 4 :])
     assert states[0][width + 4 :].any()
+
+
+# presets
+
+
+def test_s000_22_a_preset_gives_defaults_and_an_explicit_key_beats_it(tmp_path):
+    text = FACTORIZED.replace("  loss: {weights: {huber: 1.0, dt: 0.05}}\n", "")
+    text = text.replace(", schedule: warmup-cosine, warmup_steps: 5", "")
+    bare = parse(arguments(tmp_path, text)).model
+    assert bare.loss.terms == {"l1": 1.0, "dt": 0.05, "grad": 0.03}
+    preset = parse([*arguments(tmp_path, text), "--preset=sharp_psd"]).model
+    assert preset.loss.terms["psd"] == 0.015
+    assert (preset.optimizer_config.schedule, preset.optimizer_config.warmup_steps) == ("warmup-cosine", 1500)
+    assert preset.optimizer_config.lr == 4e-3  # the file's
+    told = ["--preset=sharp_psd", "--model.optimizer.warmup_steps=7", "--model.loss.weights={l1: 2.0}"]
+    explicit = parse([*arguments(tmp_path, text), *told]).model
+    assert explicit.optimizer_config.warmup_steps == 7
+    assert explicit.loss.terms == {"l1": 2.0}
+
+
+def test_s000_22_a_preset_in_the_file_is_taken_and_the_command_line_switches_it_off(tmp_path):
+    text = "preset: sharp_psd\n" + FACTORIZED.replace(", schedule: warmup-cosine, warmup_steps: 5", "")
+    assert parse(arguments(tmp_path, text)).model.optimizer_config.warmup_steps == 1500
+    off = parse([*arguments(tmp_path, text), "--preset", "none"])
+    assert off.model.optimizer_config.warmup_steps == 800
+
+
+def test_s000_22_an_unknown_preset_is_answered_with_the_nearest_one(tmp_path):
+    with pytest.raises(UsageError, match="sharp_pds") as caught:
+        parse([*arguments(tmp_path, FACTORIZED), "--preset=sharp_pds"])
+    assert "sharp_psd" in caught.value.mend
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_parses(tmp_path, name):
+    text = FACTORIZED.replace(", schedule: warmup-cosine, warmup_steps: 5", "")
+    command = parse([*arguments(tmp_path, text), "--preset", name])
+    for key, value in PRESETS[name].items():
+        if not key.endswith(("lr", "max_epochs", "weights")):  # those the file gives
+            assert command.config[key] == value
+
+
+# precision, accumulation, clipping, compilation
+
+
+@pytest.mark.parametrize("precision", ["32", "32-true", "bf16", "bf16-mixed", "64-true"])
+def test_a_run_trains_in_every_precision_of_the_cpu(tmp_path, precision):
+    command = parse(arguments(tmp_path, FACTORIZED, steps=2, epochs=1, **{"trainer.precision": precision}))
+    run(command)
+    assert torch.isfinite(command.trainer.callback_metrics["train/loss"])
+    assert next(command.model.network.parameters()).dtype == (torch.float64 if "64" in precision else torch.float32)
+
+
+@pytest.mark.parametrize("precision", ["16", "16-mixed"])
+def test_half_precision_on_a_cpu_is_refused_instead_of_replaced(tmp_path, precision):
+    with pytest.raises(UsageError, match=f"precision {precision} is for GPUs"):
+        parse(arguments(tmp_path, FACTORIZED, **{"trainer.precision": precision}))
+
+
+def steps_of(tmp_path: Path, **keys: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The training loss of every step, and the weights at the end."""
+
+    class Record(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, *_):
+            losses.append(float(outputs["loss"]))
+
+    losses: list[float] = []
+    command = parse(arguments(tmp_path, FACTORIZED, steps=4, epochs=1, **keys))
+    command.trainer.callbacks.insert(0, Record())
+    run(command)
+    return losses, command.model.network.state_dict()
+
+
+def test_accumulated_steps_are_one_step_of_the_larger_batch(tmp_path):
+    (tmp_path / "twice").mkdir()
+    steady = {"model.optimizer.schedule": "constant", "trainer.gradient_clip_val": "0.1"}
+    losses, accumulated = steps_of(tmp_path, **{"trainer.accumulate_grad_batches": "2"}, **steady)
+    assert len(losses) == 4
+    _, every = steps_of(tmp_path / "twice", **steady)
+    assert any((accumulated[name] - every[name]).abs().max() > 1e-4 for name in every)
+
+
+@pytest.mark.parametrize("method", ["norm", "value"])
+def test_gradients_are_clipped(tmp_path, method):
+    class Watch(Callback):
+        def on_before_zero_grad(self, trainer, pl_module, optimizer):
+            gradients = [each.grad for each in pl_module.network.parameters() if each.grad is not None]
+            if gradients:
+                flat = torch.cat([each.flatten() for each in gradients])
+                seen.append(float(flat.norm() if method == "norm" else flat.abs().max()))
+
+    seen: list[float] = []
+    keys = {"trainer.gradient_clip_val": "0.001", "trainer.gradient_clip_algorithm": method}
+    command = parse(arguments(tmp_path, FACTORIZED, steps=3, epochs=1, **keys))
+    command.trainer.callbacks.insert(0, Watch())
+    run(command)
+    assert seen
+    assert max(seen) <= 0.001 * (1 + 1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_training_compiles_and_has_the_same_losses(tmp_path):
+    from torch._dynamo.utils import counters
+
+    (tmp_path / "compiled").mkdir()
+    plain, _ = steps_of(tmp_path)
+    counters.clear()
+    compiled, _ = steps_of(tmp_path / "compiled", **{"model.compile": "true"})
+    assert counters["stats"]["unique_graphs"] > 0
+    assert compiled == pytest.approx(plain, rel=1e-4)
+
+
+# loggers
+
+
+def test_weights_and_biases_logs_offline_into_the_run_folder(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="needs the extra: pip install 'gfs-sr[wandb]'")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    keys = {"loggers": "[wandb]", "wandb.project": "test", "wandb.name": "tiny", "trainer.log_every_n_steps": "1"}
+    folder = main(arguments(tmp_path, FACTORIZED, steps=2, epochs=1, **keys)).parent
+    import wandb
+
+    wandb.finish()
+    (run_folder,) = (folder / "wandb").glob("offline-run-*")
+    assert list(run_folder.glob("run-*.wandb"))
+    assert not (folder / "csv").exists()
+    assert not (folder / "tensorboard").exists()
+
+
+def test_weights_and_biases_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("gfs_sr.training.loggers.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="not installed") as caught:
+        parse(arguments(tmp_path, FACTORIZED, loggers="[csv, wandb]"))
+    assert "gfs-sr[wandb]" in caught.value.mend
+
+
+def test_a_disabled_logger_is_left_out(tmp_path):
+    command = parse(arguments(tmp_path, FACTORIZED, steps=1, epochs=1, loggers="[wandb]", **{"wandb.mode": "disabled"}))
+    assert command.trainer.loggers == []
+    assert run(command).is_file()
+
+
+# warm start
+
+
+def test_a_run_starts_from_another_runs_weights(tmp_path):
+    (tmp_path / "next").mkdir()
+    first = main(arguments(tmp_path, FACTORIZED, steps=3, epochs=1))
+    command = parse(arguments(tmp_path / "next", FACTORIZED, steps=1, epochs=1, **{"weights.path": str(first)}))
+    _prepare(command)
+    given = load_checkpoint(first).state_dict
+    for name, tensor in command.model.network.state_dict().items():
+        assert torch.equal(tensor, given[name])
+
+
+def test_weights_that_do_not_fit_are_refused_unless_they_are_named(tmp_path):
+    (tmp_path / "next").mkdir()
+    first = main(arguments(tmp_path, FACTORIZED, steps=1, epochs=1))
+    deeper = FACTORIZED.replace("blocks: 1", "blocks: 2")
+    keys = {"weights.path": str(first)}
+    with pytest.raises(UsageError, match=r"do not fit: residual\.spatial\.blocks\.1"):
+        run(parse(arguments(tmp_path / "next", deeper, steps=1, epochs=1, **keys)))
+    keys["weights.partial"] = "[residual.spatial.blocks.1]"
+    assert run(parse(arguments(tmp_path / "next", deeper, steps=1, epochs=1, **keys))).is_file()
+
+
+def test_a_closed_form_and_given_weights_exclude_each_other(tmp_path):
+    with pytest.raises(UsageError, match="closed_form"):
+        main(arguments(tmp_path, FUSED, steps=1, epochs=1, **{"weights.path": "some.ckpt"}))
+
+
+# losses that need more than a stream gives
+
+
+def test_a_loss_that_a_stream_is_too_small_for_is_refused_before_the_first_step(tmp_path):
+    with pytest.raises(UsageError, match="88 cells a side, these have 24") as caught:
+        main(arguments(tmp_path, FACTORIZED.replace("{huber: 1.0, dt: 0.05}", "{msdssim_mae: 1.0}"), steps=1, epochs=1))
+    assert "patches" in caught.value.mend
+
+
+# estimate
+
+
+def test_s000_15_the_estimate_follows_a_fake_clock():
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+
+    def draw(number: int) -> dict[str, dict[str, torch.Tensor]]:
+        clock.now += 0.25
+        return {}
+
+    def step(batch: object) -> None:
+        clock.now += 1.5
+
+    drawing, training = timed_cycle(draw, step, 6, clock)
+    assert drawing == pytest.approx(0.25, rel=0.05)
+    assert training == pytest.approx(1.5, rel=0.05)
+    assert epoch_seconds(drawing, training, 0, 100) == pytest.approx(175, rel=0.05)
+    assert epoch_seconds(drawing, training, 2, 100) == pytest.approx(150, rel=0.05)  # drawn while it trains
+    assert epoch_seconds(8.0, training, 2, 100) == pytest.approx(400, rel=0.05)  # workers that are slower
+
+
+@pytest.mark.parametrize("text", [FACTORIZED, FUSED], ids=["factorized", "fused"])
+def test_s000_15_an_estimate_measures_every_size_and_writes_nothing(tmp_path, text):
+    result = main([*arguments(tmp_path, text, steps=7), "--estimate"])
+    assert isinstance(result, Estimate)
+    assert len(result.rows) == 9
+    middle = result.rows[4]
+    assert middle.batch == ("2" if text is FACTORIZED else "4/2/3")
+    for row in result.rows:
+        assert isinstance(row.cost, Cost)
+        assert row.cost.epoch_seconds == pytest.approx(7 * (row.cost.draw_seconds + row.cost.step_seconds))
+        assert row.cost.memory_bytes > 50 * 2**20
+    assert result.rows[-1].cost.step_seconds > result.rows[0].cost.step_seconds
+    assert len(str(result).splitlines()) == 10
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_estimate_names_sizes_that_cannot_be(tmp_path):
+    text = FACTORIZED.replace("{huber: 1.0, dt: 0.05}", "{ssim: 1.0}").replace("patch: 8, i", "patch: 6, i")
+    rows = main([*arguments(tmp_path, text), "--estimate"]).rows
+    assert "ssim needs fields of 11 cells" in rows[0].cost
+    assert "ssim needs" in str(rows[0].cost)
+    assert isinstance(rows[3].cost, Cost)
