@@ -13,26 +13,68 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[list[Path], typer.Option("--data", help="Fine forecast files; repeat for several.")],
-    model: options.Model = "default",
+    data: Annotated[list[Path], typer.Option("--data", help="Fine truth: files or folders; repeat for several.")],
+    model: Annotated[
+        list[str], typer.Option("--model", help="Artifact folder or bundled model; repeat to rank several.")
+    ] = ["default"],  # noqa: B006 - typer copies it
+    coarse: Annotated[
+        list[Path] | None, typer.Option(help="Coarse forecasts of another model; without them the truth is coarsened.")
+    ] = None,
+    forecast: Annotated[
+        Path | None, typer.Option(help="A finished fine forecast (NetCDF, Zarr), scored in place of a model.")
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")] = Path("report"),
     protocol: Annotated[str, typer.Option(help="A (the seed's figures) or B (registered, area-weighted).")] = "B",
     variables: options.Variables = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics by title, comma-separated, as in SSIM,FSS; default all.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="A region of its own, NAME=N,W,S,E; repeat for several.")
+    ] = None,
+    terrain: Annotated[
+        bool, typer.Option("--terrain/--no-terrain", help="Score land, sea and classes of height by themselves.")
+    ] = True,
+    statics: Annotated[
+        Path | None, typer.Option(help="Orography and land-sea mask on the truth's cells; default: the bundled map.")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(min=0, help="Blur of the coarsening, fine cells; node models only.")
+    ] = None,
+    sharpening: Annotated[
+        float | None, typer.Option(help="Strength of the sharpened baselines; default: fitted on training data.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile's core, coarse cells.")] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Score forecasts in parallel: address of a scheduler, or `local`.")
+    ] = None,
     backend: options.BackendName = "auto",
     json_output: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Score a model on fine data against every registered baseline."""
+    """Score models on fine data against every registered baseline."""
 
     def work() -> "Evaluation":
+        from gfs_sr.data.coarsen import SIGMA
         from gfs_sr.evaluation.evaluate import Settings, run
+        from gfs_sr.evaluation.regions import Box
 
         settings = Settings(
-            model=model,
+            models=tuple(model),
             data=tuple(data),
+            coarse=tuple(coarse or ()),
+            forecast=forecast,
             output=output,
             protocol=protocol,
             variables=options.names(variables),
+            metrics=None if metrics is None else tuple(name.strip() for name in metrics.split(",") if name.strip()),
+            regions=tuple(Box.parse(text) for text in region or ()),
+            by_terrain=terrain,
+            statics=statics,
+            sigma=SIGMA if sigma is None else sigma,
+            sharpening=sharpening,
+            tile=tile,
+            dask=dask,
             backend=backend,
         )
         return run(settings)

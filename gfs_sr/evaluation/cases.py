@@ -1,20 +1,31 @@
-"""The fine truth: which files make one forecast, and its coarse twin."""
+"""The fine truth: which files make one forecast, and the coarse one that belongs to it, made from it or given."""
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gfs_sr.data.coarsen import SIGMA, Coarsening, coarsen
+from gfs_sr.data.coarsen import Coarsening, TimeReduction, coarsen
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.sources import open_forecast
 from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.errors import MissingFile, NothingToUpscale
+from gfs_sr.evaluation.pairs import align
 
 EXTENSIONS = (".nc", ".nc4", ".grib", ".grib1", ".grib2", ".grb", ".grb2", ".zarr")
+BUCKETS = (TimeKind.ACCUMULATED, TimeKind.AVERAGED)
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one forecast; opening them is another step, so that a worker elsewhere can do it."""
+
+    truth: tuple[Path, ...]
+    coarse: tuple[Path, ...] = ()  # of another model; empty where the truth is coarsened
+    buckets: bool = False  # its amounts and means over intervals, else what holds at instants
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +36,18 @@ class Case:
     truth: Forecast
     coarse: Forecast
     left_out: tuple[str, ...]  # what was not scored, and why
+    how: Coarsening  # what made the coarse field; of a real pair its factors and registration
+    is_pair: bool = False  # the coarse field comes from another model
+
+    @property
+    def registration(self) -> Registration:
+        """Of the coarse field."""
+        return self.how.registration
+
+    @property
+    def kind(self) -> TimeKind:
+        """INSTANT, or that of the first of the amounts and means, which share a time axis."""
+        return lookup(self.truth.variables[0]).time_kind
 
 
 def group_files(paths: Sequence[Path]) -> list[list[Path]]:
@@ -35,6 +58,125 @@ def group_files(paths: Sequence[Path]) -> list[list[Path]]:
     Raises:
         MissingFile: a path does not exist.
     """
+    return [files for files, _, _ in _groups(paths)]
+
+
+def list_cases(
+    paths: Sequence[Path],
+    coarse: Sequence[Path] = (),
+    variables: Sequence[str] | None = None,
+    offered: Sequence[str] | None = None,
+) -> list[CaseFiles]:
+    """What there is to score, a case per forecast and kind of time.
+
+    Args:
+        paths: fine truth.
+        coarse: of another model; a forecast belongs to the truth that starts when it does.
+        variables: to score; None is all that truth and model share.
+        offered: what the models can do; None is anything.
+
+    Raises:
+        MissingFile: a path does not exist.
+        NothingToUpscale: a truth has nothing to score, or no coarse forecast belongs to it.
+    """
+    given = _groups(coarse)
+    found = []
+    for files, first, names in _groups(paths):
+        partners = [files for files, other, _ in given if other.times.reference_time == first.times.reference_time]
+        if coarse and not partners:
+            starts = ", ".join(np.datetime_as_string(each.times.reference_time, "h") for _, each, _ in given)
+            raise NothingToUpscale(
+                f"no coarse forecast starts at {np.datetime_as_string(first.times.reference_time, 'h')}",
+                f"{first.source}; the coarse ones start at {starts}",
+                "give coarse files of the same run",
+            )
+        wanted = [name for name in (variables or sorted(names)) if offered is None or name in offered]
+        kinds = {lookup(name).time_kind in BUCKETS for name in wanted}
+        members = tuple(path for group in partners for path in group)
+        found += [CaseFiles(tuple(files), members, buckets) for buckets in sorted(kinds)]
+        if not kinds:
+            raise _nothing(first, [f"{name}: not among the model's variables" for name in names])
+    return found
+
+
+def open_case(
+    files: CaseFiles, how: Coarsening, variables: Sequence[str] | None = None, offered: Sequence[str] | None = None
+) -> Case:
+    """Open a case; nothing is read before it is scored.
+
+    Raises:
+        InputError: the files cannot be used.
+    """
+    truth = open_forecast(files.truth, variables)
+    kept = [name for name in truth.variables if (lookup(name).time_kind in BUCKETS) == files.buckets]
+    truth = truth.select(kept)
+    if files.coarse:
+        return make_pair(truth, open_forecast(files.coarse), files.truth, how, offered)
+    return make_case(truth, files.truth, how, offered)
+
+
+def make_case(truth: Forecast, files: Sequence[Path], how: Coarsening, offered: Sequence[str] | None) -> Case:
+    """A case from an opened truth, coarsened by `how`; amounts and means are those of r intervals.
+
+    Raises:
+        NothingToUpscale: no variable can be scored.
+    """
+    kept, left_out = _scored(truth, truth.variables, offered)
+    if lookup(kept.variables[0]).time_kind in BUCKETS:
+        how = replace(how, time=TimeReduction.MEAN_TRAILING)
+        if kept.times.lead_hours[0] == 0 and len(kept.times) > 1:  # it ends no interval
+            kept = kept.isel_time(slice(1, None))
+        kept = kept.isel_time(slice(0, len(kept.times) // how.time_factor * how.time_factor or None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # surplus frames are extrapolated leads here, not lost ones
+        coarse = coarsen(kept, how)
+    return Case(_label(truth, files), kept, coarse, left_out, how)
+
+
+def make_pair(
+    truth: Forecast, coarse: Forecast, files: Sequence[Path], how: Coarsening, offered: Sequence[str] | None
+) -> Case:
+    """A case from the truth of one model and the coarse forecast of another.
+
+    Raises:
+        NothingToUpscale: they share no variable that can be scored.
+        ShapeMismatch: the grids or times do not fit the factors.
+    """
+    kept, left_out = _scored(truth, coarse.variables, offered)
+    fine, given = align(kept, coarse.select(kept.variables), how)
+    return Case(f"{_label(fine, files)}, from {coarse.source}", fine, given, left_out, how, is_pair=True)
+
+
+def _scored(truth: Forecast, given: Sequence[str], offered: Sequence[str] | None) -> tuple[Forecast, tuple[str, ...]]:
+    scored: list[str] = []
+    left_out: list[str] = []
+    for name in truth.variables:
+        kind = lookup(name).time_kind
+        if offered is not None and name not in offered:
+            left_out.append(f"{name}: not among the model's variables")
+        elif name not in given:
+            left_out.append(f"{name}: not in the coarse forecast")
+        elif scored and (kind in BUCKETS) != (lookup(scored[0]).time_kind in BUCKETS):
+            left_out.append(f"{name}: {kind}, and the others are not; they share no time axis")
+        else:
+            scored.append(name)
+    if not scored:
+        raise _nothing(truth, left_out)
+    return truth.select(scored), tuple(left_out)
+
+
+def _nothing(truth: Forecast, left_out: Sequence[str]) -> NothingToUpscale:
+    return NothingToUpscale(
+        f"no variable to score: {'; '.join(left_out)}", truth.source, "give truth with variables of the model"
+    )
+
+
+def _label(truth: Forecast, files: Sequence[Path]) -> str:
+    when = np.datetime_as_string(truth.times.valid_times[0], "m").replace("T", " ")
+    return f"{', '.join(path.name for path in files)}, {when} UTC on"
+
+
+def _groups(paths: Sequence[Path]) -> list[tuple[list[Path], Forecast, set[str]]]:
     groups: list[tuple[list[Path], Forecast, set[str]]] = []
     for path in _expand(paths):
         opened = open_forecast([path])
@@ -45,60 +187,7 @@ def group_files(paths: Sequence[Path]) -> list[list[Path]]:
                 break
         else:
             groups.append(([path], opened, set(opened.variables)))
-    return [files for files, _, _ in groups]
-
-
-def cases(
-    paths: Sequence[Path],
-    registration: Registration,
-    scale_factor: int,
-    time_factor: int,
-    variables: Sequence[str] | None = None,
-    offered: Sequence[str] | None = None,
-    sigma: float = SIGMA,
-) -> Iterator[Case]:
-    """Open and coarsen one forecast after another.
-
-    Args:
-        paths: fine truth.
-        registration: of the coarse fields.
-        scale_factor: s.
-        time_factor: r.
-        variables: to score; None is all that truth and model share.
-        offered: what the model can do; None is anything.
-        sigma: of the blur, fine cells.
-    """
-    for files in group_files(paths):
-        truth = open_forecast(files, variables)
-        yield make_case(truth, files, Coarsening(registration, scale_factor, time_factor, sigma, crop=True), offered)
-
-
-def make_case(truth: Forecast, files: Sequence[Path], how: Coarsening, offered: Sequence[str] | None) -> Case:
-    """A case from an opened truth.
-
-    Raises:
-        NothingToUpscale: no variable can be scored.
-    """
-    scored, left_out = [], []
-    for name in truth.variables:
-        kind = lookup(name).time_kind
-        if offered is not None and name not in offered:
-            left_out.append(f"{name}: not among the model's variables")
-        elif kind is not TimeKind.INSTANT:
-            left_out.append(f"{name}: {kind}, and the interpolations are those of instants")
-        else:
-            scored.append(name)
-    if not scored:
-        raise NothingToUpscale(
-            f"no variable to score: {'; '.join(left_out)}", truth.source, "give truth with variables of the model"
-        )
-    kept = truth.select(scored)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # surplus frames are extrapolated leads here, not lost ones
-        coarse = coarsen(kept, how)
-    when = np.datetime_as_string(truth.times.valid_times[0], "m").replace("T", " ")
-    label = f"{', '.join(path.name for path in files)}, {when} UTC on"
-    return Case(label, kept, coarse, tuple(left_out))
+    return groups
 
 
 def _expand(paths: Sequence[Path]) -> Iterator[Path]:

@@ -1,8 +1,7 @@
 """Protocol A: the seed system's scores with its own misregistered baselines, to repeat its published tables only."""
 
 import csv
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from gfs_sr.data.resampling import Kernel, keys_weights, resample_axis
 from gfs_sr.data.time_interpolation import natural_spline_matrix
 from gfs_sr.evaluation.cases import Case
 from gfs_sr.evaluation.protocols import NORMALIZED_CLIP, NORMALIZED_RANGE, Protocol
-from gfs_sr.evaluation.scoring import CaseScores, Record
+from gfs_sr.evaluation.records import SeedExample
+from gfs_sr.evaluation.scoring import CaseScores, SeedScore
 from gfs_sr.evaluation.subject import Subject
 from gfs_sr.metrics import registry
 
@@ -24,6 +24,7 @@ Values = npt.NDArray[Any]
 LIBRARY_A = -0.75  # of the image libraries' bicubic; it does not reproduce even a ramp
 METRICS = ("RMSE", "MAE", "PSNR", "SSIM")
 METHODS = ("model", "bicubic", "tempinterp", "st_combined")
+PANELS = {"model": "Model", "bicubic": "Bicubic", "tempinterp": "TempInterp", "st_combined": "ST-Combined"}
 SCALES = {"normalized": "standard", "physical": "destandard"}
 
 _LIBRARY_KERNEL = Kernel(lambda fraction: keys_weights(fraction, LIBRARY_A), -1)
@@ -54,45 +55,82 @@ def zero_padded_bicubic(normalized: Values, frames: int, height: int, width: int
     return fine
 
 
-def score(case: Case, subject: Subject, protocol: Protocol) -> CaseScores:
-    """The seed's four methods on the whole domain and all frames, normalized and physical."""
+def score(case: Case, subject: Subject, protocol: Protocol, example_hours: Sequence[int] = ()) -> CaseScores:
+    """The seed's four methods on the whole domain and all frames, normalized and physical.
+
+    Args:
+        case: truth and coarse fields.
+        subject: the network.
+        protocol: A.
+        example_hours: lead times whose fields are kept for the seed's figures.
+    """
     frames = len(case.truth.times)
-    height, width = case.truth.grid.shape
-    predicted = subject.predict(case.coarse)
-    s = subject.scale_factor
-    raw = (s * case.coarse.grid.shape[0], s * case.coarse.grid.shape[1])
-    records: list[Record] = []
+    predicted = subject.run(case.coarse)
+    records: list[SeedScore] = []
+    examples: list[SeedExample] = []
     for channel, variable in enumerate(case.truth.variables):
         mean, sd = _normalization(variable, subject)
         truth = np.stack([case.truth.readers[channel](k) for k in range(frames)]).astype(np.float64)
         coarse = (np.stack([case.coarse.readers[channel](k) for k in range(len(case.coarse.times))]) - mean) / sd
-        z = (_all_frames(predicted[:, channel], frames) - mean) / sd
-        spline = resize(stretched_spline(coarse, frames), height, width)
-        # s·N is resized to the domain, as the seed does; any other shape is cut or was the domain already
-        model = resize(z, height, width) if z.shape[1:] == raw != (height, width) else z[:, :height, :width]
-        estimates = {
-            "model": model,
-            "bicubic": zero_padded_bicubic(coarse, frames, height, width),
-            "tempinterp": spline,
-            "st_combined": spline,
-        }
+        z = (_all_frames(predicted.read(channel, slice(0, frames)).mean(axis=0), frames) - mean) / sd
+        estimates = _estimates(z, coarse, truth.shape, subject.scale_factor)
         for method, estimate in estimates.items():
-            clipped = np.clip(estimate, -NORMALIZED_CLIP, NORMALIZED_CLIP)
+            estimates[method] = np.clip(estimate, -NORMALIZED_CLIP, NORMALIZED_CLIP)
             for scale, p, y, data_range in (
-                ("normalized", clipped, (truth - mean) / sd, NORMALIZED_RANGE),
-                ("physical", clipped * sd + mean, truth, registry.percentile_range(truth)),
+                ("normalized", estimates[method], (truth - mean) / sd, NORMALIZED_RANGE),
+                ("physical", estimates[method] * sd + mean, truth, registry.percentile_range(truth)),
             ):
                 scene = registry.Scene(p, y, None, data_range, protocol.ssim_border)
-                for metric, value in registry.score(METRICS, scene).items():
-                    records.append(Record(method, "joint", variable, metric, "all", scale, value))
-    return CaseScores(case.label, records, [], [], case.left_out)
+                records += [
+                    SeedScore(method, variable, metric, scale, value)
+                    for metric, value in registry.score(METRICS, scene).items()
+                ]
+        examples += _examples(case, variable, truth, estimates, mean, sd, example_hours)
+    return CaseScores(
+        case.label, case.left_out, seed=tuple(records), examples=tuple(examples), warnings=list(subject.warnings)
+    )
+
+
+def _estimates(z: Values, coarse: Values, shape: tuple[int, ...], scale_factor: int) -> dict[str, FloatArray]:
+    """Method -> (T, H, W), normalized."""
+    frames, height, width = shape
+    raw = (scale_factor * coarse.shape[1], scale_factor * coarse.shape[2])
+    spline = resize(stretched_spline(coarse, frames), height, width)
+    return {
+        # s·N is resized to the domain, as the seed does; any other shape is cut or was the domain already
+        "model": resize(z, height, width) if z.shape[1:] == raw != (height, width) else z[:, :height, :width],
+        "bicubic": zero_padded_bicubic(coarse, frames, height, width),
+        "tempinterp": spline,
+        "st_combined": spline,
+    }
+
+
+def _examples(
+    case: Case,
+    variable: str,
+    truth: Values,
+    estimates: Mapping[str, Values],
+    mean: float,
+    sd: float,
+    hours: Sequence[int],
+) -> Iterator[SeedExample]:
+    leads = case.truth.times.lead_hours
+    date = np.datetime_as_string(case.truth.times.reference_time, "D").replace("-", "")
+    for hour in hours:
+        for frame in np.flatnonzero(leads == hour):
+            panels = {"HR": (truth[frame] - mean) / sd} | {
+                PANELS[name]: each[frame] for name, each in estimates.items()
+            }
+            yield SeedExample(date, variable, hour, "std", panels)
+            physical = {name: field * sd + mean for name, field in panels.items()}
+            yield SeedExample(date, variable, hour, "destd", physical)
 
 
 def write_tables(cases: Sequence[CaseScores], folder: Path) -> list[Path]:
     """metrics_test.csv (scale, variable, metric, value) and table_{scale}_{var}.csv, means over the forecasts."""
     values: dict[tuple[str, str, str, str], list[float]] = {}
     for case in cases:
-        for r in case.records:
+        for r in case.seed:
             values.setdefault((SCALES[r.scale], r.variable, r.method, r.metric), []).append(r.value)
     written = [folder / "metrics_test.csv"]
     with written[0].open("w", newline="", encoding="utf-8") as file:
@@ -109,12 +147,6 @@ def write_tables(cases: Sequence[CaseScores], folder: Path) -> list[Path]:
                 row = (float(np.mean(values[scale, variable, method, metric])) for metric in METRICS)
                 writer.writerow((method, *row))
     return written
-
-
-def rename(case: CaseScores, old: str, new: str) -> CaseScores:
-    """The same with one method under another name: `model` in the seed's tables, its own elsewhere."""
-    renamed = [replace(record, method=new) if record.method == old else record for record in case.records]
-    return replace(case, records=renamed)
 
 
 def _all_frames(predicted: Values, frames: int) -> Values:

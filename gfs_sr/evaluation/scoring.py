@@ -1,278 +1,158 @@
-"""Scores of one case: model and rivals on the same cells and frames."""
+"""Scores of one case: first every model and interpolation by its errors, then the best of them by everything else."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from gfs_sr.data.forecast import ReadField
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.interpolation import Closure
-from gfs_sr.evaluation.baselines import Rival, Setting, SpaceRival
+from gfs_sr.data.sharpening import FITTED
+from gfs_sr.evaluation.baselines import Rival, is_sharpened, rivals, space_rivals
 from gfs_sr.evaluation.cases import Case
-from gfs_sr.evaluation.protocols import NORMALIZED_RANGE, Protocol
+from gfs_sr.evaluation.contest import SQUARED, WEIGHT, Contest, hold_contest
+from gfs_sr.evaluation.detail import Detail, Shown, edges_of, look_closely, truth_range, vector_partner
+from gfs_sr.evaluation.protocols import Protocol
+from gfs_sr.evaluation.records import ALL, EXTRAPOLATED, INTERPOLATED, SeedExample, Task
+from gfs_sr.evaluation.regions import Box, region_masks
 from gfs_sr.evaluation.subject import Subject
-from gfs_sr.metrics import registry
-from gfs_sr.metrics.pointwise import mse, rmse
+from gfs_sr.evaluation.view import View, views
 
-Values = npt.NDArray[Any]
-Task = Literal["joint", "space"]
+__all__ = ["ALL", "EXTRAPOLATED", "INTERPOLATED", "CaseScores", "Options", "Scorer", "Task", "choose"]
 
-POINTWISE = ("RMSE", "MAE", "bias", "PSNR")  # of every rival
-SCORED = (*POINTWISE, "correlation", "SSIM")  # of the model and the headline
-SPACE_FRAMES = 12  # at most so many single frames, evenly spread, make the score of space alone
-INTERPOLATED, EXTRAPOLATED, ALL = "interpolated", "extrapolated", "all"
+Key = tuple[Task, str]  # task, variable
 
 
 @dataclass(frozen=True)
-class Record:
-    """One number: of one method on one variable of one case."""
+class Options:
+    """How cases are scored; picklable, so that a worker elsewhere scores alike."""
+
+    tasks: tuple[Task, ...] = ("joint", "space")
+    sharpening: float | None = None  # of the sharpened baselines; None takes the fitted constant
+    metrics: tuple[str, ...] | None = None  # names or titles; None is all, () none but the errors that skill is made of
+    boxes: tuple[Box, ...] = ()
+    statics: Path | None = None  # terrain and coast of the regions; None takes the bundled map
+    by_terrain: bool = True
+
+
+@dataclass(frozen=True)
+class SeedScore:
+    """One number of protocol A."""
 
     method: str
-    task: Task
     variable: str
     metric: str
-    lead_class: str
     scale: str  # physical or normalized
     value: float
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
-    """RMSE by lead time of one method."""
-
-    method: str
-    variable: str
-    lead_hours: npt.NDArray[np.float64]
-    rmse: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """Fields of one variable at one fine frame, for the eye."""
-
-    task: Task
-    variable: str
-    case: str
-    lead_hours: float
-    coarse_lead_hours: float
-    frame: int
-    interval_hours: float | None  # between coarse frames
-    lat: npt.NDArray[np.float64]
-    lon: npt.NDArray[np.float64]
-    coarse: Values
-    coarse_after: Values | None  # the next coarse frame, where the fine one lies between two
-    coarse_lat: npt.NDArray[np.float64]
-    coarse_lon: npt.NDArray[np.float64]
-    truth: Values
-    methods: dict[str, Values]
-
-
-@dataclass(frozen=True, eq=False)
 class CaseScores:
-    """Everything found on one case."""
+    """Everything found on one case; mergeable with others by adding sums."""
 
     case: str
-    records: list[Record]
-    curves: list[Curve]
-    maps: list[Maps]
     left_out: tuple[str, ...]
+    contests: dict[Key, Contest] = field(default_factory=dict)
+    ranges: dict[Key, tuple[float, float]] = field(default_factory=dict)  # of the truth
+    details: dict[Key, Detail] = field(default_factory=dict)
+    seed: tuple[SeedScore, ...] = ()  # protocol A
+    examples: tuple[SeedExample, ...] = ()
+    warnings: list[str] = field(default_factory=list)  # of the models
 
 
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """The cells and frames that are scored, in indices of the fine field."""
+class Scorer:
+    """One case and the models, kept between the two steps so that no model runs twice."""
 
-    frames: int
-    interpolated: int  # of the frames, those up to the last coarse one
-    rows: slice
-    cols: slice
-    weights: Values | None  # (rows, 1)
+    def __init__(self, case: Case, subjects: Sequence[Subject], options: Options, protocol: Protocol) -> None:
+        self.case = case
+        self.options = options
+        self.protocol = protocol
+        self.subjects = [subject for subject in subjects if any(subject.offers(name) for name in case.truth.variables)]
+        self._views: list[View] | None = None
 
-    def cut(self, fine: Values) -> Values:
-        """(T, H, W) -> its scored part."""
-        return fine[: self.frames, self.rows, self.cols]
+    @property
+    def views(self) -> list[View]:
+        """The tasks, with what the models made."""
+        if self._views is None:
+            self._views = list(views(self.case, self.subjects, self.options.tasks, self.protocol))
+        return self._views
 
-    def lead_classes(self) -> Iterator[tuple[str, slice]]:
-        yield INTERPOLATED, slice(0, self.interpolated)
-        if self.frames > self.interpolated:
-            yield EXTRAPOLATED, slice(self.interpolated, self.frames)
-            yield ALL, slice(0, self.frames)
+    def contest(self) -> CaseScores:
+        """The first step: every model and interpolation."""
+        a = amount(self.case.registration, self.options)
+        found = CaseScores(self.case.label, self.case.left_out)
+        for view in self.views:
+            regions = self._regions(view)
+            for name in self.case.truth.variables:
+                fields = view.of(name)
+                if fields.models:
+                    found.contests[view.task, name] = hold_contest(fields, _rivals(view, a), regions)
+                    found.ranges[view.task, name] = truth_range(fields)
+        found.warnings.extend(text for subject in self.subjects for text in subject.warnings)
+        return found
 
+    def detail(self, scores: CaseScores, shown: Mapping[Key, Shown], *, keep_fields: bool) -> CaseScores:
+        """The second step, of the methods in `shown`."""
+        for view in self.views:
+            regions = self._regions(view)
+            for name in self.case.truth.variables:
+                key = (view.task, name)
+                if key in scores.contests:
+                    partner = (view.task, vector_partner(name) or "")
+                    scores.details[key] = look_closely(
+                        view.of(name),
+                        scores.contests[key],
+                        shown[key],
+                        regions,
+                        self.protocol,
+                        self.options.metrics,
+                        keep_fields=keep_fields,
+                        partner=(view.of(partner[1]), scores.contests[partner]) if partner in scores.contests else None,
+                    )
+        return scores
 
-def hull(case: Case, subject: Subject, protocol: Protocol, frames: int) -> _Window:
-    """From the first to the last coarse point (under CELL in the middle of a cell); all of a periodic axis."""
-    s, r = subject.scale_factor, subject.time_factor
-    height, width = case.coarse.grid.shape
-    fine_height, fine_width = case.truth.grid.shape
-    # fine cells from the first coarse point on: those of a CELL hang half a coarse cell before it
-    before = 0 if subject.registration is Registration.NODE else s // 2
-    after = 1 if subject.registration is Registration.NODE else s - s // 2
-    rows = slice(before, min(s * (height - 1) + after, fine_height)) if height > 1 else slice(0, fine_height)
-    cols = slice(before, min(s * (width - 1) + after, fine_width)) if width > 1 else slice(0, fine_width)
-    if case.coarse.grid.is_periodic:
-        cols = slice(0, min(s * width, fine_width))
-    weights = case.truth.grid.weights()[rows, None] if protocol.area_weighted else None
-    return _Window(frames, min(frames, r * (len(case.coarse.times) - 1) + 1), rows, cols, weights)
-
-
-def score_joint(case: Case, subject: Subject, rivals: Sequence[Rival], protocol: Protocol) -> CaseScores:
-    """Space and time together, all frames of the truth that the model reaches."""
-    r = subject.time_factor
-    predicted = subject.predict(case.coarse)
-    window = hull(case, subject, protocol, min(len(case.truth.times), predicted.shape[0]))
-    setting = Setting(subject.scale_factor, r, subject.registration, case.coarse.grid.is_periodic)
-    middle = _shown_frame(window.interpolated, r)
-    hours = case.truth.times.lead_hours[: window.frames]
-    records: list[Record] = []
-    curves: list[Curve] = []
-    maps: list[Maps] = []
-    for channel, variable in enumerate(case.truth.variables):
-        truth = window.cut(_series(case.truth.readers[channel], range(window.frames)))
-        coarse = _series(case.coarse.readers[channel], range(len(case.coarse.times)))
-        target = _target("joint", variable, truth, window, subject, protocol)
-        fields = {}
-        for method, fine, headline in _estimates(subject, predicted[:, channel], rivals, coarse, setting, target):
-            records += _records(method, target, fine, SCORED if headline else POINTWISE)
-            curves.append(Curve(method, variable, hours, _rmse_by_frame(fine, truth, window.weights)))
-            if headline:
-                fields[method] = fine[middle].astype(np.float32)
-        maps.append(_maps(case, target.task, variable, middle, r, window, truth[middle], coarse[middle // r :], fields))
-    return CaseScores(case.label, records, curves, maps, case.left_out)
+    def _regions(self, view: View) -> dict[str, np.ndarray]:
+        options = self.options
+        return region_masks(view.window.grid, options.boxes, options.statics, options.by_terrain)
 
 
-def score_space(case: Case, subject: Subject, rivals: Sequence[SpaceRival], protocol: Protocol) -> CaseScores:
-    """Single frames: what the model makes of each coarse frame alone."""
-    r = subject.time_factor
-    count = len(case.coarse.times)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, SPACE_FRAMES)).round().astype(int)).tolist()
-    predicted = np.concatenate([subject.predict(case.coarse.isel_time(slice(k, k + 1)))[:1] for k in chosen])
-    window = replace(hull(case, subject, protocol, len(chosen)), interpolated=len(chosen))
-    setting = Setting(subject.scale_factor, 1, subject.registration, case.coarse.grid.is_periodic)
-    middle = len(chosen) // 2
-    records: list[Record] = []
-    maps: list[Maps] = []
-    for channel, variable in enumerate(case.truth.variables):
-        truth = window.cut(_series(case.truth.readers[channel], [k * r for k in chosen]))
-        coarse = _series(case.coarse.readers[channel], chosen)
-        target = _target("space", variable, truth, window, subject, protocol)
-        fields = {}
-        for method, fine, headline in _estimates(subject, predicted[:, channel], rivals, coarse, setting, target):
-            records += _records(method, target, fine, SCORED if headline else POINTWISE)
-            if headline:
-                fields[method] = fine[middle].astype(np.float32)
-        maps.append(
-            _maps(
-                case,
-                target.task,
-                variable,
-                chosen[middle] * r,
-                r,
-                window,
-                truth[middle],
-                coarse[middle : middle + 1],
-                fields,
-            )
-        )
-    return CaseScores(case.label, records, [], maps, case.left_out)
+def amount(registration: Registration, options: Options) -> float:
+    """Strength of the baselines' sharpening."""
+    return options.sharpening if options.sharpening is not None else FITTED[registration]
 
 
-def _series(read: ReadField, frames: Iterable[int]) -> Values:
-    return np.stack([read(frame) for frame in frames])
+def headline_names(task: Task) -> tuple[str, ...]:
+    """The interpolations that skill refers to, sharpened ones included."""
+    return tuple(rival.name for rival in (rivals(1.0) if task == "joint" else space_rivals(1.0)) if rival.headline)
 
 
-@dataclass(frozen=True, eq=False)
-class _Target:
-    """The truth of one variable on both scales, by class of lead time."""
-
-    task: Task
-    variable: str
-    window: _Window
-    truth: Values
-    scales: tuple[tuple[str, float, float], ...]  # name, mean, sd
-    ranges: dict[tuple[str, str], float]  # (lead class, scale) -> data range
-    border: Literal["valid", "zero"]
-
-
-def _target(task: Task, variable: str, truth: Values, window: _Window, subject: Subject, protocol: Protocol) -> _Target:
-    ranges = {}
-    for lead_class, frames in window.lead_classes():
-        ranges[lead_class, "physical"] = registry.percentile_range(truth[frames])
-        ranges[lead_class, "normalized"] = NORMALIZED_RANGE
-    scales = (("physical", 0.0, 1.0), ("normalized", *subject.normalization(variable)))
-    return _Target(task, variable, window, truth, scales, ranges, protocol.ssim_border)
-
-
-def _estimates(
-    subject: Subject,
-    predicted: Values,
-    rivals: Sequence[Rival] | Sequence[SpaceRival],
-    coarse: Values,
-    setting: Setting,
-    target: _Target,
-) -> Iterator[tuple[str, Values, bool]]:
-    window = target.window
-    yield subject.name, window.cut(predicted), True
-    for rival in rivals:
-        # at the rim of a domain neither closure is better everywhere: each rival is given the one that suits it
-        closed = [window.cut(rival.fine(coarse, setting, closure)) for closure in Closure]
-        first = slice(0, window.interpolated)
-        yield (
-            rival.name,
-            min(closed, key=lambda fine: mse(fine[first], target.truth[first], window.weights)),
-            rival.headline,
-        )
+def choose(scores: Iterable[CaseScores], a: float) -> dict[Key, Shown]:
+    """The best plain and the best sharpened interpolation of each variable over all cases, and common bins."""
+    errors: dict[Key, dict[str, np.ndarray]] = {}
+    ends: dict[Key, list[tuple[float, float]]] = {}
+    for case in scores:
+        for key, contest in case.contests.items():
+            frames = contest.classes[INTERPOLATED]
+            for name, sums in contest.frames.items():
+                total = errors.setdefault(key, {})
+                total[name] = total.get(name, np.zeros(4)) + sums[frames].sum(axis=0)
+            ends.setdefault(key, []).append(case.ranges[key])
+    found = {}
+    for (task, variable), total in errors.items():
+        names = [name for name in headline_names(task) if name in total]
+        best = [
+            min((name for name in names if is_sharpened(name) == sharp), key=lambda name: _mse(total[name]))
+            for sharp in (False, True)
+        ]
+        every = {rival.name: rival for rival in (rivals(a) if task == "joint" else space_rivals(a))}
+        low, high = min(low for low, _ in ends[task, variable]), max(high for _, high in ends[task, variable])
+        found[task, variable] = Shown(tuple(every[name] for name in best), *edges_of(variable, low, high))
+    return found
 
 
-def _records(method: str, target: _Target, fine: Values, names: tuple[str, ...]) -> Iterator[Record]:
-    for scale, mean, sd in target.scales:
-        p, y = (fine - mean) / sd, (target.truth - mean) / sd
-        for lead_class, frames in target.window.lead_classes():
-            scene = registry.Scene(
-                p[frames], y[frames], target.window.weights, target.ranges[lead_class, scale], target.border
-            )
-            for metric, value in registry.score(names, scene).items():
-                yield Record(method, target.task, target.variable, metric, lead_class, scale, value)
+def _mse(sums: np.ndarray) -> float:
+    return float(sums[SQUARED] / sums[WEIGHT]) if sums[WEIGHT] > 0 else float("inf")
 
 
-def _rmse_by_frame(fine: Values, truth: Values, weights: Values | None) -> npt.NDArray[np.float64]:
-    return np.array([rmse(p, y, weights) for p, y in zip(fine, truth, strict=True)])
-
-
-def _shown_frame(interpolated: int, r: int) -> int:
-    """Halfway between two coarse frames in the middle of the forecast, where interpolation in time is hardest."""
-    interval = max(0, (interpolated - 1) // r // 2)
-    return min(interpolated - 1, interval * r + r // 2)
-
-
-def _maps(
-    case: Case,
-    task: Task,
-    variable: str,
-    frame: int,
-    r: int,
-    window: _Window,
-    truth: Values,
-    coarse: Values,
-    fields: dict[str, Values],
-) -> Maps:
-    grid, coarse_grid = case.truth.grid, case.coarse.grid
-    return Maps(
-        task=task,
-        variable=variable,
-        case=case.label,
-        lead_hours=float(case.truth.times.lead_hours[frame]),
-        coarse_lead_hours=float(case.coarse.times.lead_hours[frame // r]),
-        frame=frame,
-        interval_hours=case.coarse.times.step_hours,
-        lat=grid.lat[window.rows],
-        lon=grid.lon[window.cols],
-        coarse=coarse[0],
-        coarse_after=coarse[1] if frame % r and len(coarse) > 1 else None,
-        coarse_lat=coarse_grid.lat,
-        coarse_lon=coarse_grid.lon,
-        truth=truth,
-        methods=fields,
-    )
+def _rivals(view: View, a: float) -> list[Rival]:
+    return rivals(a) if view.task == "joint" else space_rivals(a)

@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
+from gfs_sr.data.interpolation import BASELINES
 from gfs_sr.data.variables import lookup
+from gfs_sr.evaluation.prediction import ArrayPrediction, Prediction, ScratchSink
 from gfs_sr.runtime.request import Request
 from gfs_sr.runtime.upscaler import Upscaler
 
 Values = npt.NDArray[Any]
-Predict = Callable[[Forecast], Values]
-"""Coarse forecast -> (T_f, C, H_f, W_f) fine values whose first cell is fine index (0, 0, 0), in the coarse forecast's
-variables; T_f is r·(T - 1) + 1 or more, and 1 for a single coarse frame."""
+Predict = Callable[[Forecast], Values | Prediction]
+"""Coarse forecast -> (T_f, C, H_f, W_f) fine values, or (M, T_f, C, H_f, W_f) of an ensemble, whose first cell is fine
+index (0, 0, 0), in the coarse forecast's variables; T_f is r·(T - 1) + 1 or more, and 1 for a single coarse frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,35 +33,55 @@ class Subject:
     registration: Registration
     variables: tuple[str, ...] | None = None  # that it can do; None is any
     scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # mean, sd; the table's where absent
-    sharpening: float | None = None  # of the model's own base
     facts: Mapping[str, str] = field(default_factory=dict)  # for the report
     warnings: list[str] = field(default_factory=list)  # what it said while it ran
+
+    def run(self, coarse: Forecast) -> Prediction:
+        """The fine forecast of a coarse one."""
+        made = self.predict(coarse)
+        return ArrayPrediction(made) if isinstance(made, np.ndarray) else made
+
+    def offers(self, variable: str) -> bool:
+        """True for what it can do."""
+        return self.variables is None or variable in self.variables
 
     def normalization(self, variable: str) -> tuple[float, float]:
         """Mean and spread that make the normalized scale."""
         return self.scaling.get(variable, lookup(variable).typical)
 
     @classmethod
-    def of(cls, upscaler: Upscaler, statics: Path | None = None) -> "Subject":
-        """A published artifact, run by the runtime as a user would; `statics` as in `Request`."""
+    def of(
+        cls, upscaler: Upscaler, statics: Path | None = None, *, tile: int | None = None, name: str | None = None
+    ) -> "Subject":
+        """A published artifact, run by the runtime as a user would.
+
+        Args:
+            upscaler: the opened model.
+            statics: as in `Request`.
+            tile: as in `Request`.
+            name: in the report; the contract's where none is given.
+        """
         contract = upscaler.contract
         said: list[str] = []
+        s = contract.scale_factor
 
-        def predict(coarse: Forecast) -> Values:
-            fine = upscaler.upscale_forecast(coarse, Request(extent="full", statics=statics))
-            said.extend(warning for warning in fine.summary.warnings if warning not in said)
-            order = [fine.variables.index(name) for name in coarse.variables]
-            return fine.values[:, order]
+        def predict(coarse: Forecast) -> Prediction:
+            sink = ScratchSink()
+            summary = upscaler.run(coarse, sink, Request(extent="full", statics=statics, tile=tile))
+            said.extend(warning for warning in summary.warnings if warning not in said)
+            order = tuple(summary.variables.index(each) for each in coarse.variables)
+            values = sink.values[:, :, ::-1] if sink.description.lat_ascending else sink.values
+            core = summary.tile["lat"] * s, summary.tile["lon"] * s
+            return ArrayPrediction(values, core, order)
 
         return cls(
-            name=contract.name,
+            name=name or contract.name,
             predict=predict,
-            scale_factor=contract.scale_factor,
+            scale_factor=s,
             time_factor=contract.time_factor,
             registration=contract.registration,
             variables=contract.outputs,
-            scaling={name: (row.mean, row.sd) for name, row in contract.normalization.items()},
-            sharpening=contract.sharpening or None,
+            scaling={each: (row.mean, row.sd) for each, row in contract.normalization.items()},
             facts={
                 "family": contract.family,
                 "SHA-256": upscaler.artifact.sha256,
@@ -71,11 +93,16 @@ class Subject:
 
 def interpolating(name: str, scale_factor: int, time_factor: int, registration: Registration) -> Subject:
     """One of the baselines as a subject: what its own skill must be 0 for."""
-    from gfs_sr.data.interpolation import BASELINES
 
     def predict(coarse: Forecast) -> Values:
         r = time_factor if len(coarse.times) > 1 else 1
-        fine = BASELINES[name](coarse.load(), scale_factor, r, registration, periodic=coarse.grid.is_periodic)
-        return fine.astype(np.float32)
+        periodic = coarse.grid.is_periodic
+        fine = [
+            BASELINES[name](
+                values, scale_factor, r, registration, periodic=periodic, kind=lookup(variable).time_kind
+            ).astype(np.float32)
+            for variable, values in zip(coarse.variables, np.moveaxis(coarse.load(), 1, 0), strict=True)
+        ]
+        return np.stack(fine, axis=1)
 
     return Subject(f"model {name}", predict, scale_factor, time_factor, registration)
