@@ -27,7 +27,7 @@ def crps(members: Values, truth: Values, fair: bool = True) -> FloatArray:
     Returns:
         (...), units of the field. NaN where M = 1 and `fair`; without `fair` that is the absolute error.
 
-    The sum over pairs is taken from the sorted members (Zamo and Naveau 2018, equation 3), so nothing is of size M².
+    The sum over pairs comes from the sorted members (Zamo and Naveau 2018, Math. Geosci. 50): nothing is of size M².
     """
     x, y = np.asarray(members, np.float64), np.asarray(truth, np.float64)
     count = x.shape[0]

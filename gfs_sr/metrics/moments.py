@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from gfs_sr.data.grid import FloatArray
 from gfs_sr.data.variables import VARIABLES, base_name
-from gfs_sr.metrics.metric import Better, Metric, Statistic, Value, ratio
+from gfs_sr.metrics.metric import Better, Metric, Statistic, Value, by_frame, mean_of, ratio
 from gfs_sr.metrics.pooling import SIZES, Pool
+from gfs_sr.metrics.ranges import Ranges
 from gfs_sr.metrics.scene import Frame, Need, Scene, stacked
 
 GROUP = "cell by cell"
@@ -123,7 +125,7 @@ def _pooled(pool: Pool) -> tuple[Metric, ...]:
             statistic,
             value,
             better,
-            f"{title} of {blocks}.",
+            f"{title[0].upper()}{title[1:]} of {blocks}.",
             "{u}",
             title,
             pool.name,
@@ -151,3 +153,33 @@ METRICS: tuple[Metric, ...] = (
     ),
     *(metric for how in ("mean", "max") for size in SIZES for metric in _pooled(Pool(how, size))),
 )  # fmt: skip
+
+
+def _relative(ranges: Ranges, pool: Pool | None) -> Metric:
+    def sums(frame: Frame) -> npt.ArrayLike:
+        used = frame.valid & (frame.weights > 0)
+        truth = np.where(used, frame.truth, -np.inf)
+        used &= truth > ranges.least_truth
+        w, y = frame.weights[used], frame.truth[used]
+        return w @ (np.abs(frame.prediction[used] - y) / y), w.sum()
+
+    statistic = Statistic("relative error", by_frame(sums), frozenset({Need.RANGES}), pool)
+    suffix = f" @ {pool.name}" if pool else ""
+    return Metric(
+        f"relative error{suffix}",
+        "pooled" if pool else GROUP,
+        statistic,
+        mean_of(),
+        "lower",
+        "Mean of the absolute error over the truth, where the truth is not too small to divide by.",
+        title="relative error",
+        scale=pool.name if pool else "",
+    )
+
+
+def metrics_of(ranges: Ranges) -> tuple[Metric, ...]:
+    """Relative errors, of variables that have a least truth to divide by."""
+    if not ranges.least_truth > 0:
+        return ()
+    pools = (None, *(Pool("mean", size) for size in SIZES))
+    return tuple(_relative(ranges, pool) for pool in pools)

@@ -54,8 +54,8 @@ def fss_sums(
 ) -> tuple[float, float]:
     """Numerator and denominator of the score of two event fields (H, W): they add over frames, FSS = 1 - N/D.
 
-    N sums the squared difference of the fractions, D the squares of both (Roberts and Lean 2008, MWR 136, equations 5
-    to 7); `weights` broadcast to the windows.
+    N sums the squared difference of the fractions, D the squares of both (Roberts and Lean 2008, MWR 136);
+    `weights` broadcast to the windows.
     """
     return _fss_sums(_running(prediction), _running(truth), size, weights, padding)
 

@@ -1,6 +1,6 @@
 """Objects of precipitation: structure, amplitude and location (SAL).
 
-Source: Wernli, Paulat, Hagen and Frei 2008 (MWR 136), equations 1 to 13. Objects are 8-connected cells at or above a
+Source: Wernli, Paulat, Hagen and Frei 2008 (MWR 136). Objects are 8-connected cells at or above a
 fifteenth of the field's maximum. Positions are in km on the plane where there is a grid, else in cells; amounts are
 weighted by area.
 """
@@ -80,10 +80,10 @@ def sal(
 
 @dataclass(frozen=True)
 class _Field:
-    mean: float  # D, equation 1
-    center: tuple[float, float]  # x, equation 8
-    scatter: float  # r, equation 9
-    volume: float  # V, equation 11
+    mean: float  # D(R), the domain's
+    center: tuple[float, float]  # x(R), of mass
+    scatter: float  # r, mean distance of objects from the center
+    volume: float  # V(R), scaled
 
     @classmethod
     def of(cls, field: FloatArray, area: npt.NDArray[Any], rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> "_Field":

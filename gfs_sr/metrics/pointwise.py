@@ -78,7 +78,7 @@ def _error(prediction: Values, truth: Values) -> npt.NDArray[np.float64]:
 def interpolation_error(prediction: Values, truth: Values, weights: Values | None = None) -> float:
     """Mean over cells of the norm of the error over channels, (..., C, H, W).
 
-    Source: Baker et al. 2011 (IJCV 92), equation 10, without the mean over channels.
+    Source: Baker et al. 2011 (IJCV 92).
     """
     return weighted_mean(np.sqrt((_error(prediction, truth) ** 2).sum(axis=-3)), weights)
 

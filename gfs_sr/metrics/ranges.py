@@ -22,7 +22,7 @@ class Ranges:
     domain_ranges: tuple[tuple[float, float], ...] = ((-inf, inf),)  # classes of domain means
     log_bins: bool = False  # equal steps in log10
     least_mean: float = -inf  # frames whose true domain mean is not above it have no spectrum worth comparing
-    least_truth: float = 0.0  # relative errors leave out cells whose truth is not above it
+    least_truth: float = 0.0  # relative errors leave out cells whose truth is not above it; 0 where they make no sense
     amount: bool = False  # zero or more, and comes in objects
 
     def edges(self, count: int) -> FloatArray:

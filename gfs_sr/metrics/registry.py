@@ -53,6 +53,7 @@ _OF_ANY: tuple[tuple[Metric, ...], ...] = (
     conservation.METRICS,
 )
 _OF_RANGES: tuple[Callable[[Ranges], tuple[Metric, ...]], ...] = (
+    moments.metrics_of,
     distributions.metrics_of,
     neighborhood.metrics_of,
     ranks.metrics_of,

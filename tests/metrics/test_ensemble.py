@@ -37,7 +37,7 @@ def test_crps_is_that_of_its_definition():
 
 
 def test_crps_of_many_normal_members_is_that_of_the_normal_distribution():
-    # Gneiting et al. 2005 (MWR 133), equation 5, at the mean: sigma (2 φ(0) - 1/√π)
+    # Gneiting et al. 2005 (MWR 133), at the mean: sigma (2 φ(0) - 1/√π)
     x = rough(400_000, 1)
     expected = 2 / np.sqrt(2 * np.pi) - 1 / np.sqrt(np.pi)
     assert ensemble.crps(x, np.zeros(1))[0] == pytest.approx(expected, abs=3e-3)  # sampling: 1/√400000

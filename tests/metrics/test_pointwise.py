@@ -107,3 +107,11 @@ def test_metrics_are_found_by_name(pair):
     assert set(registry.score(answered, scene)) == set(answered)
     with pytest.raises(UsageError, match="unknown metric 'RSME'"):
         registry.score(("RSME",), scene)
+
+
+def test_relative_error_leaves_out_what_is_too_small_to_divide_by():
+    truth = np.array([[0.0, 0.05, 1.0, 4.0]])
+    prediction = np.array([[9.0, 9.0, 1.5, 3.0]])
+    scene = registry.Scene(prediction[None], truth[None], None, 1.0, variable="tp")
+    assert registry.score(["relative error"], scene)["relative error"] == pytest.approx((0.5 + 0.25) / 2)
+    assert "relative error" not in registry.metrics_of("t2m")

@@ -1,6 +1,5 @@
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from gfs_sr.metrics.ranges import RANGES
 from gfs_sr.metrics.scene import Borders, Coarse, Need, Scene
 from tests import fields
 from tests.metrics.scenes import rain, rough
-
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "metrics.md"
 
 
 def everything(variable, truth, prediction):

@@ -23,6 +23,18 @@ def test_s004_21_spectrum_of_a_square_is_the_mean_over_integer_radii(size):
     assert_allclose(spectra.radial_spectrum(field, taper=False), radially_averaged(field), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("shape", "spacing"), [((40, 24), (1.0, 1.3)), ((17, 30), (2.0, 0.7)), ((12, 50), (1.0, 1.0))])
+def test_spectrum_of_any_grid_is_the_mean_over_rounded_wavenumbers(shape, spacing):
+    field = rough(*shape)
+    extent = max(shape[0] * spacing[0], shape[1] * spacing[1])
+    power = np.abs(np.fft.fft2(field - field.mean())) ** 2 / field.size
+    k = np.hypot(np.fft.fftfreq(shape[0], spacing[0])[:, None], np.fft.fftfreq(shape[1], spacing[1])[None])
+    radius = np.round(k * extent)
+    resolved = [r for r in range(1, max(shape)) if r / extent < 1 / (2 * max(spacing)) - 1e-9]
+    expected = [power[radius == r].mean() for r in resolved]
+    assert_allclose(spectra.radial_spectrum(field, spacing, taper=False), expected, rtol=1e-12)
+
+
 def test_a_plane_wave_has_all_its_power_at_its_wavelength():
     n, k = 64, 8
     field = np.broadcast_to(3 * np.cos(2 * np.pi * k * np.arange(n) / n), (n, n))
