@@ -147,6 +147,45 @@ def block_mean(
     return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
 
 
+def footprint(
+    registration: Registration,
+    starts: npt.NDArray[np.integer[Any]],
+    scale_factor: int,
+    length: int,
+    *,
+    sigma: float = SIGMA,
+    area: npt.NDArray[Any] | None = None,
+    periodic: bool = False,
+) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Along one axis: the fine cells that make the coarse cells starting at `starts`, and their weights.
+
+    Args:
+        registration: NODE weighs by the Gaussian around each start, CELL takes the mean of the s cells from there.
+        starts: (n,) fine indices, repeated or not.
+        scale_factor: s; CELL only.
+        length: of the fine axis, which is replicated at its ends.
+        sigma: of the Gaussian, fine cells; NODE only.
+        area: (length,) of a cell of each row; CELL only, equal where None.
+        periodic: the axis goes once around the globe.
+
+    Returns:
+        (cells (u,) rising, weights (n, u), rows summing to 1): coarse = weights @ fine[cells].
+    """
+    if registration is Registration.NODE:
+        taps = gaussian_weights(sigma)
+        reached = np.asarray(starts)[:, None] + np.arange(taps.size) - taps.size // 2
+        reached = reached % length if periodic else np.clip(reached, 0, length - 1)
+        shares = np.broadcast_to(taps, reached.shape)
+    else:
+        reached = np.asarray(starts)[:, None] + np.arange(scale_factor)
+        weight = np.ones(reached.shape) if area is None else np.asarray(area, np.float64)[reached]
+        shares = weight / weight.sum(axis=1, keepdims=True)
+    cells, place = np.unique(reached, return_inverse=True)
+    weights = np.zeros((reached.shape[0], cells.size))
+    np.add.at(weights, (np.arange(reached.shape[0])[:, None], place.reshape(reached.shape)), shares)
+    return cells.astype(np.int64), weights
+
+
 def resize(fine: npt.NDArray[Any], scale_factor: int, method: str, periodic: bool = False) -> FloatArray:
     """The fine field at the middles of s by s cells, by an interpolation; nothing is averaged, so small scales alias.
 

@@ -13,6 +13,7 @@ from gfs_sr.errors import AllMissing, MissingVariable, ShapeMismatch, ValuesOutO
 
 Field = npt.NDArray[np.float32]  # (H, W), canonical units, north to south, west to east, NaN where missing
 ReadField = Callable[[int], Field]
+ReadBlock = Callable[[slice, slice, slice], npt.NDArray[np.float32]]  # frames, rows, columns -> (t, h, w), same order
 
 # How far beyond the table's bounds a value may lie, of their width. Packing and supersaturation cross a bound a
 # little; a fill value (-99, -9999, 1e20) or another field under the name crosses it far.

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from gfs_sr.data.forecast import Field, ReadField, SourceLayout, limits
+from gfs_sr.data.forecast import Field, ReadBlock, ReadField, SourceLayout, limits
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.sources.buckets import Bucket, Span, plan_buckets, read_bucket
 from gfs_sr.data.sources.field_axes import FieldAxes, field_axes, is_field
@@ -119,18 +120,21 @@ def _series(match: _Match, notes: list[str], findings: list[str]) -> Series:
         TimeAxis.from_times(reference, times, where)
     factor, offset = _conversion(match, times, notes)
     read = _reader(match, factor, offset)
+    read_block: ReadBlock | None = _block_reader(match, factor, offset)
     bucket = NO_BUCKET
     if row.time_kind is not TimeKind.INSTANT and row.time_kind is not TimeKind.STATIC:
         if str(match.array.attrs.get("GRIB_stepType", "")) == "accum" and axes.is_lead and reference is not None:
             spans: dict[Span, int] = {(NO_BUCKET, time - reference): index for index, time in enumerate(times)}
             buckets, remarks = plan_buckets(spans, where)
             notes += [f"{match.canonical}: {remark}" for remark in remarks]
-            read = _bucket_reader(read, buckets, match.canonical, findings)
+            read, read_block = _bucket_reader(read, buckets, match.canonical, findings), None
             times = np.array([reference + one.end for one in buckets], "datetime64[ns]")
         elif axes.is_lead and len(times) > 1:
             notes.append(f"{match.canonical} is taken as amounts per step, not since the start of the run")
         bucket = times[1] - times[0] if len(times) > 1 else NO_BUCKET
-    return Series(match.canonical, reference, times, axes.orientation.grid, read, where, bucket)
+    return Series(
+        match.canonical, reference, times, axes.orientation.grid, read, where, bucket, read_block, _chunks(match)
+    )
 
 
 def _bucket_reader(read: ReadField, buckets: Sequence[Bucket], name: str, findings: list[str]) -> ReadField:
@@ -166,15 +170,33 @@ def _conversion(match: _Match, times: TimeArray, notes: list[str]) -> tuple[floa
 
 
 def _reader(match: _Match, factor: float, offset: float) -> ReadField:
+    read_block = _block_reader(match, factor, offset)
+    rows, columns = (slice(0, size) for size in match.axes.orientation.grid.shape)
+
+    def read(index: int) -> Field:
+        frame: Field = read_block(slice(index, index + 1), rows, columns)[0]
+        return frame
+
+    return read
+
+
+def _block_reader(match: _Match, factor: float, offset: float) -> ReadBlock:
     axes, array = match.axes, match.array
     fixed = dict(axes.fixed)
     if axes.level_dim is not None:
         fixed[axes.level_dim] = match.level_index or 0
+    height, width = axes.orientation.grid.shape
 
-    def read(index: int) -> Field:
-        chosen = {**fixed, axes.time_dim: index} if axes.time_dim is not None else fixed
+    def read(frames: slice, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        chosen: dict[str, int | slice] = {
+            **fixed,
+            axes.lat_dim: _turned(rows, height) if axes.orientation.flip_rows else rows,
+            axes.lon_dim: _turned(columns, width) if axes.orientation.flip_columns else columns,
+        }
+        if axes.time_dim is not None:
+            chosen[axes.time_dim] = frames
         part = array.isel({dim: position for dim, position in chosen.items() if dim in array.dims})
-        dims = [dim for dim in (axes.version_dim, axes.lat_dim, axes.lon_dim) if dim is not None]
+        dims = [dim for dim in (axes.version_dim, axes.time_dim, axes.lat_dim, axes.lon_dim) if dim is not None]
         values = np.asarray(part.transpose(*dims).values, np.float64)
         if axes.version_dim is not None:
             # final analyses stand before preliminary ones; each time is in one of them
@@ -182,9 +204,25 @@ def _reader(match: _Match, factor: float, offset: float) -> ReadField:
             for version in values[1:]:
                 merged = np.where(np.isnan(merged), version, merged)
             values = merged
-        return axes.orientation.apply(values * factor + offset)
+        block = axes.orientation.apply(values * factor + offset)
+        return block if axes.time_dim is not None else block[None]
 
     return read
+
+
+def _turned(part: slice, size: int) -> slice:
+    return slice(size - part.stop, size - part.start)
+
+
+def _chunks(match: _Match) -> tuple[int, int, int] | None:
+    """(t, h, w) that the file stores together."""
+    array, axes = match.array, match.axes
+    stored = array.encoding.get("preferred_chunks")
+    if not stored:
+        return None
+    time = int(stored.get(axes.time_dim, 1)) if axes.time_dim is not None else 1
+    return time, int(stored.get(axes.lat_dim, array.sizes[axes.lat_dim])), int(
+        stored.get(axes.lon_dim, array.sizes[axes.lon_dim]))  # fmt: skip
 
 
 def _extend(layout: SourceLayout, match: _Match, *, first: bool) -> SourceLayout:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gfs_sr.data.forecast import ReadField, SourceLayout
+from gfs_sr.data.forecast import ReadBlock, ReadField, SourceLayout
 from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.time_axis import TimeArray
 from gfs_sr.errors import InputError
@@ -24,6 +24,8 @@ class Series:
     read: ReadField
     where: str  # file, and the variable's name in it
     bucket: np.timedelta64 = NO_BUCKET  # accumulated or averaged: the interval that ends at each valid time
+    read_block: ReadBlock | None = None  # where the format reads a part of a field for less than all of it
+    chunks: tuple[int, int, int] | None = None  # (t, h, w) that the file stores together
 
 
 @dataclass(frozen=True, eq=False)
