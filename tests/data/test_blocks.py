@@ -142,8 +142,8 @@ def test_the_cache_drops_the_oldest_first():
 
 @pytest.mark.parametrize(
     ("shape", "stored"),
-    [((480, 33, 49), None), ((1000, 8, 8), (1, 8, 8)), ((6, 4000, 8000), (1, 4000, 8000)), ((48, 512, 640), (24, 64, 64)),
-     ((3, 5, 7), (24, 64, 64)), ((2000, 2000, 2000), (2000, 2000, 2000))],
+    [((480, 33, 49), None), ((1000, 8, 8), (1, 8, 8)), ((6, 4000, 8000), (1, 4000, 8000)), ((3, 5, 7), (24, 64, 64)),
+     ((48, 512, 640), (24, 64, 64)), ((2000, 2000, 2000), (2000, 2000, 2000))],
 )  # fmt: skip
 def test_chunks_for_reading_are_neither_tiny_nor_huge(shape, stored):
     chunking = Chunking.of(shape, stored)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gfs_sr.data.derive import RECIPES
 from gfs_sr.data.grid import Grid
+from gfs_sr.data.sources.assemble import assemble
 from gfs_sr.data.sources.open import canonical, read_sources
 from gfs_sr.data.sources.series import NO_BUCKET, Series, describe
 from gfs_sr.data.time_axis import TimeArray
@@ -57,8 +58,7 @@ class BlockFile:
         here = os.getpid()
         if here not in self._opened:
             self._opened.clear()  # of the process this one was forked from
-            found = read_sources(self.paths, [])
-            self._opened[here] = {each.variable: each for source in found for each in source.series}
+            self._opened[here] = {each.variable: each for path in self.paths for each in _series_of(path)}
         return self._opened[here]
 
     def __getstate__(self) -> dict[str, object]:
@@ -70,7 +70,7 @@ def open_blocks(paths: Sequence[Path], variables: Sequence[str] | None = None) -
     """The files' fields, those of one grid and one run of times together; nothing but coordinates is read.
 
     Args:
-        paths: NetCDF or Zarr, read in parts; of GRIB each field is read whole.
+        paths: NetCDF or Zarr, read in parts; of GRIB, each file one run of times, each field is read whole.
         variables: names of the table in the order wanted; None takes all but statics. Wind speed and relative humidity
             are computed where they are asked for and absent.
 
@@ -82,24 +82,22 @@ def open_blocks(paths: Sequence[Path], variables: Sequence[str] | None = None) -
     groups: dict[tuple[bytes, ...], tuple[list[Path], dict[str, Series]]] = {}
     found: set[str] = set()
     for path in paths:
-        for source in read_sources([path], []):
-            for series in source.series:
-                if lookup(series.variable).time_kind is TimeKind.STATIC:
-                    continue
-                found.add(series.variable)
-                if wanted is not None and series.variable not in _needed(wanted):
-                    continue
-                grid = series.grid
-                key = (grid.lat.tobytes(), grid.lon.tobytes(), series.valid_times.tobytes())
-                files, members = groups.setdefault(key, ([], {}))
-                if series.variable in members:
-                    raise ShapeMismatch(
-                        f"{series.variable} occurs twice for one grid and run of times",
-                        f"{members[series.variable].where}; {series.where}", "give each field once",
-                    )  # fmt: skip
-                if path not in files:
-                    files.append(path)
-                members[series.variable] = series
+        for series in _series_of(path):
+            found.add(series.variable)
+            if wanted is not None and series.variable not in _needed(wanted):
+                continue
+            grid = series.grid
+            key = (grid.lat.tobytes(), grid.lon.tobytes(), series.valid_times.tobytes())
+            files, members = groups.setdefault(key, ([], {}))
+            if series.variable in members:
+                raise ShapeMismatch(
+                    f"{series.variable} occurs twice for one grid and run of times",
+                    f"{members[series.variable].where}; {series.where}",
+                    "give each field once",
+                )
+            if path not in files:
+                files.append(path)
+            members[series.variable] = series
     made = []
     for files, members in groups.values():
         names = tuple(members) if wanted is None else tuple(name for name in wanted if _available(name, members))
@@ -118,6 +116,22 @@ def open_blocks(paths: Sequence[Path], variables: Sequence[str] | None = None) -
             "add it to the files, or do not ask for it",
         )
     return made
+
+
+def _series_of(path: Path) -> list[Series]:
+    """What moves in one file, a series per variable."""
+    sources = read_sources([path], [])
+    offered = [each for source in sources for each in source.series]
+    moving = [each for each in offered if lookup(each.variable).time_kind is not TimeKind.STATIC]
+    names = list(dict.fromkeys(each.variable for each in moving))
+    if len(names) == len(moving):
+        return moving
+    joined = []  # a GRIB file offers every message by itself
+    for name in names:
+        whole = assemble(sources, [name], derive=False, findings=[])
+        bucket = whole.buckets.get(name, NO_BUCKET)
+        joined.append(Series(name, None, whole.times.valid_times, whole.grid, whole.readers[0], whole.source, bucket))
+    return joined
 
 
 def _needed(wanted: Sequence[str]) -> set[str]:
