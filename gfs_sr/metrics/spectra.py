@@ -22,9 +22,8 @@ from gfs_sr.metrics.ranges import ranges_of
 from gfs_sr.metrics.scene import Frame, Need, Scene, stacked
 
 GROUP = "spectra"
-FLOOR = (
-    1e-10  # of the truth's mean power: less counts as this much, so that a dry forecast is 100 dB off, not infinitely
-)
+# of the truth's mean power: less counts as this much, so that a dry forecast is 100 dB off, not infinitely
+FLOOR = 1e-10
 MOST_MISSING = 0.1  # of the cells
 HALF = 0.5  # of the truth's power
 

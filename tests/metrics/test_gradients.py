@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 from gfs_sr.data.grid import EARTH_RADIUS_M, Grid
 from gfs_sr.metrics import registry
-from gfs_sr.metrics.extremes import LEVELS, quantile_errors
+from gfs_sr.metrics.extremes import quantile_errors
 from gfs_sr.metrics.gradients import gradient_magnitude
 from gfs_sr.metrics.outliers import local_range
 from tests import fields
@@ -50,12 +50,13 @@ def test_quantile_errors_are_those_of_numpy_and_mean_over_frames_and_members():
     found = registry.score(
         ["minimum error", "q0.1 error", "q1 error", "q99 error", "q99.9 error", "maximum error"], scene(members, truth)
     )
+    levels = [0, 0.001, 0.01, 0.99, 0.999, 1]
     expected = np.mean(
-        [np.quantile(m, LEVELS) - np.quantile(y, LEVELS) for p in members for m, y in zip(p, truth, strict=True)],
+        [np.quantile(m, levels) - np.quantile(y, levels) for p in members for m, y in zip(p, truth, strict=True)],
         axis=0,
     )
     assert_allclose(list(found.values()), expected, atol=1e-12)
-    assert quantile_errors(truth[0] + 3, truth[0]) == pytest.approx(np.full(len(LEVELS), 3.0))
+    assert quantile_errors(truth[0] + 3, truth[0]) == pytest.approx(np.full(6, 3.0))
 
 
 @pytest.mark.parametrize("radius", [1, 3, 6])

@@ -114,6 +114,15 @@ def test_members_keep_their_power_where_their_mean_loses_it():
     assert of_members < 3 < of_mean  # the mean of 8 has 9 dB less
 
 
+def test_power_of_members_is_averaged_before_it_is_compared():
+    truth = rough(2, 32, 32)
+    members = np.stack([truth, np.sqrt(7) * truth])  # (1 + 7)/2 = 4 times the power
+    found = registry.score(["RALSD", "CRPS of spectra"], scene(members, truth))
+    assert found["RALSD"] == pytest.approx(10 * np.log10(4), abs=1e-9)
+    # CRPS of the two values 0 and a against 0: a/2 - a/4
+    assert found["CRPS of spectra"] == pytest.approx(10 * np.log10(7) / 4, abs=1e-9)
+
+
 def test_effective_resolution_is_where_a_cut_forecast_loses_its_power():
     n, grid = 128, fields.grid(128, 128, north=16.0)
     field = rough(n, n)
@@ -124,6 +133,17 @@ def test_effective_resolution_is_where_a_cut_forecast_loses_its_power():
     assert found == pytest.approx(200, rel=0.06)
     same = registry.score(["effective resolution"], scene(field, field, grid=grid))["effective resolution"]
     assert same == pytest.approx(spectra.bins((n, n), spacing).wavelength[-1])
+
+
+@pytest.mark.parametrize(("share", "resolved"), [(0.51, True), (0.49, False)])
+def test_half_of_the_power_is_enough_to_resolve(share, resolved):
+    n, grid = 64, fields.grid(64, 64, north=8.0)
+    field = rough(n, n)
+    spacing = spectra.spacing_km(grid)
+    k = np.hypot(np.fft.fftfreq(n, spacing[0])[:, None], np.fft.fftfreq(n, spacing[1])[None])
+    damped = np.fft.ifft2(np.fft.fft2(field) * np.where(k < 1 / 400, 1, np.sqrt(share))).real
+    found = registry.score(["effective resolution"], scene(damped, field, grid=grid))["effective resolution"]
+    assert (found < 100) == resolved
 
 
 def test_fine_power_counts_only_what_the_coarse_field_cannot_hold():
