@@ -44,11 +44,12 @@ class ClosedForm(Callback):
         self, batches: int = 30, filter_ridge: float = 1e-3, sun_ridge: float = 0.02, damping: float = 0.6
     ) -> None:
         self.batches, self.filter_ridge, self.sun_ridge, self.damping = batches, filter_ridge, sun_ridge, damping
+        self.is_fitted = False  # the weights at the start are those of a run that was fitted
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Fit, unless the run is resumed."""
         network = pl_module.network
-        if trainer.ckpt_path is not None or not isinstance(network, Fused):
+        if trainer.ckpt_path is not None or self.is_fitted or not isinstance(network, Fused):
             return
         data: TrainingData = trainer.datamodule  # type: ignore[attr-defined]
         if self.batches:

@@ -1,6 +1,7 @@
 """Training data: sources in, one batch of every stream per step out, the same for the same seed, epoch and step."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,28 +26,55 @@ VALIDATION_KEY: Final = 1 << 20  # an epoch no training reaches: validation samp
 
 
 class StepKeys(Sampler[tuple[int, int]]):
-    """(epoch, step) of every training step: workers and resumed runs draw what the first run drew."""
+    """(epoch, step) of the training steps of an epoch, from step `first` on."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.epoch = steps, 0
+        self.steps, self.epoch, self.first = steps, 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """The Trainer calls it before every epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for step in range(self.steps):
+        for step in range(self.first, self.steps):
             yield self.epoch, step
 
     def __len__(self) -> int:
         return self.steps
 
 
-class Steps(Dataset[Batch]):
-    """One item per step: a batch of every stream, by name."""
+@dataclass(frozen=True)
+class Share:
+    """Which samples of a step are this process's: of `ranks` processes, every `ranks`-th from `rank` on."""
 
-    def __init__(self, samplers: Mapping[str, SampleSampler], seed: int, augment: bool, epoch_steps: int) -> None:
+    rank: int = 0
+    ranks: int = 1
+
+    def of(self, batch: int) -> range:
+        """Indices of the samples, `batch` for every rank."""
+        return range(self.rank, batch * self.ranks, self.ranks)
+
+
+ONE_PROCESS: Final = Share()
+
+
+class Steps(Dataset[Batch]):
+    """One item per step: a batch of every stream, by name.
+
+    A sample is keyed by (seed, epoch, step, stream, index): workers, resumed runs and the processes of a distributed
+    one draw what one process draws from beginning to end.
+    """
+
+    def __init__(
+        self,
+        samplers: Mapping[str, SampleSampler],
+        seed: int,
+        augment: bool,
+        epoch_steps: int,
+        share: Share = ONE_PROCESS,
+    ) -> None:
         self.samplers, self.seed, self.augment, self.epoch_steps = dict(samplers), seed, augment, epoch_steps
+        self.share = share
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, step = key
@@ -57,44 +85,42 @@ class Steps(Dataset[Batch]):
                 continue
             samples = [
                 sampler.draw(generator(self.seed, epoch, step, number, index), self.augment)
-                for index in range(stream.batch)
+                for index in self.share.of(stream.batch)
             ]
             batch[name] = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
         return batch
 
 
-class ResumableLoader(DataLoader[Batch]):
+class StepLoader(DataLoader[Batch]):
     """A loader that knows how many batches of its epoch it gave, and after a resume gives the rest."""
 
-    seen = 0
-    _skip = 0
+    def __init__(self, steps: Steps, keys: StepKeys, num_workers: int) -> None:
+        super().__init__(
+            steps,
+            batch_size=None,
+            sampler=keys,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,  # what they computed of the fields stays
+            # a generator of its own: the iterator's seed must not come from the global one, which resumes elsewhere
+            generator=torch.Generator().manual_seed(0),
+        )
+        self.keys = keys
+        self.given = self._first = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        sampler = self.sampler
-        assert isinstance(sampler, StepKeys)
-        skip, self._skip = self._skip, 0
-        self.seen = skip
-        full = sampler.steps
-        keys = [(sampler.epoch, step) for step in range(skip, full)]
-        for batch in DataLoader(_Keyed(self.dataset, keys), **self._workers()):
-            self.seen += 1
+        self.keys.first = self.given = self._first
+        self._first = 0
+        for batch in super().__iter__():
+            self.given += 1
             yield batch
-
-    def _workers(self) -> dict[str, Any]:
-        # a generator of its own: the iterator's seed must not come from the global one, which resumes elsewhere
-        return {
-            "batch_size": None, "num_workers": self.num_workers, "generator": torch.Generator().manual_seed(0),
-            "prefetch_factor": 2 if self.num_workers else None,
-        }  # fmt: skip
 
     def state_dict(self) -> dict[str, int]:
         """For the Trainer's checkpoint."""
-        return {"seen": self.seen}
+        return {"given": self.given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """From the Trainer's checkpoint: 0 where an epoch was complete."""
-        assert isinstance(self.sampler, StepKeys)
-        self._skip = state["seen"] % self.sampler.steps
+        self._first = state["given"] % self.keys.steps
 
 
 class _Keyed(Dataset[Batch]):
@@ -215,18 +241,23 @@ class TrainingData(L.LightningDataModule):
         """Lengths of the coarse intervals that training draws."""
         return tuple(sorted({hours for each in self._train_samplers().values() for hours in each.interval_hours()}))
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> StepLoader:
         """One item per step."""
-        steps = Steps(self._train_samplers(), self.seed, augment=True, epoch_steps=self.steps_per_epoch)
-        return ResumableLoader(
-            steps, batch_size=None, sampler=StepKeys(self.steps_per_epoch), num_workers=self.num_workers
+        steps = Steps(
+            self._train_samplers(), self.seed, augment=True, epoch_steps=self.steps_per_epoch, share=self._share()
         )
+        return StepLoader(steps, StepKeys(self.steps_per_epoch), self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The same samples at every validation."""
+        """The same samples at every validation, however many processes share its steps."""
         steps = Steps({"validation": self._validation_sampler()}, self.seed, augment=False, epoch_steps=1)
-        keys = [(VALIDATION_KEY, step) for step in range(self.validation_steps)]
+        share = self._share()
+        keys = [(VALIDATION_KEY, step) for step in range(share.rank, self.validation_steps, share.ranks)]
         return DataLoader(_Keyed(steps, keys), batch_size=None)
+
+    def _share(self) -> Share:
+        assert self.trainer is not None  # Lightning attaches it before it asks for loaders
+        return Share(self.trainer.global_rank, self.trainer.world_size)
 
     def envelope(self) -> dict[str, Quantiles]:
         """Quantiles of what was trained on, per variable."""

@@ -6,9 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from gfs_sr.errors import UsageError
+from gfs_sr.training.curve_log import CurveLog
 
 LoggerName = Literal["tensorboard", "csv", "wandb"]
 
@@ -23,8 +24,16 @@ class WandbConfig:
     id: str | None = None  # of a run to go on with
 
 
-def make_loggers(names: Sequence[LoggerName], folder: Path, wandb: WandbConfig) -> list[Logger]:
+def make_loggers(
+    names: Sequence[LoggerName], folder: Path, wandb: WandbConfig, resumed_step: int | None = None
+) -> list[Logger]:
     """Those asked for, each writing below the run's folder.
+
+    Args:
+        names: of the loggers.
+        folder: of the run.
+        wandb: settings of Weights & Biases.
+        resumed_step: what was logged from this step on comes again, and is forgotten.
 
     Raises:
         UsageError: Weights & Biases is asked for and not installed.
@@ -32,9 +41,9 @@ def make_loggers(names: Sequence[LoggerName], folder: Path, wandb: WandbConfig) 
     made: list[Logger] = []
     for name in dict.fromkeys(names):
         if name == "tensorboard":
-            made.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+            made.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=resumed_step))
         elif name == "csv":
-            made.append(CSVLogger(folder, name="", version="csv"))
+            made.append(CurveLog(folder / "csv"))
         elif wandb.mode != "disabled":
             made.append(_wandb(folder, wandb))
     return made

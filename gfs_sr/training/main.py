@@ -12,17 +12,21 @@ from typing import Any, Literal
 import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from gfs_sr.errors import Interrupted, TrainingFailed, UsageError
 from gfs_sr.training import callbacks
 from gfs_sr.training.closed_form import ClosedForm
+from gfs_sr.training.curve_log import CurveLog
 from gfs_sr.training.datamodule import TrainingData
+from gfs_sr.training.distributed import placement
 from gfs_sr.training.estimate import Estimate, Measure
 from gfs_sr.training.loggers import LoggerName, WandbConfig, make_loggers
+from gfs_sr.training.plan import Plan, logged_steps, take_up
 from gfs_sr.training.presets import PRESETS, asked_for
+from gfs_sr.training.resume import LastCheckpoint, WholeFiles
 from gfs_sr.training.supervised import Supervised
 from gfs_sr.training.warm_start import WarmStart, start_from
 
@@ -31,16 +35,17 @@ DEFAULTS = {"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_c
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Checkpoints beside `NAME.ckpt`, which is the best, and `last.ckpt`, which a run is resumed from."""
+    """Of `last.ckpt`, which a run is resumed from, and of others beside `NAME.ckpt`, which is the best."""
 
+    every_steps: int = 100  # between two writings of last.ckpt: what a kill costs at most
     keep_best: int = 0  # this many more of the best, in the folder best/
     monitor: str = "val/skill"  # what they, and NAME.ckpt, are best by
     mode: Literal["max", "min"] = "max"  # whether that should rise or fall
     every_epochs: int = 0  # one every so many epochs, in the folder epochs/; 0 keeps none
 
     def __post_init__(self) -> None:
-        if min(self.keep_best, self.every_epochs) < 0:
-            raise ValueError("keep_best and every_epochs start at 0")
+        if min(self.keep_best, self.every_epochs) < 0 or self.every_steps < 1:
+            raise ValueError("keep_best and every_epochs start at 0, every_steps at 1")
 
 
 def add_options(parser: LightningArgumentParser) -> None:
@@ -48,14 +53,20 @@ def add_options(parser: LightningArgumentParser) -> None:
     add = parser.add_argument
     add("--output", default=None, help="Run folder; default: runs/ and the model's name.")
     add("--preset", default="none", help=f"Defaults that every given key beats: {', '.join(PRESETS)}.")
-    add("--ckpt_path", default=None, help="Resume: a Trainer checkpoint, or `last`.")
+    add(
+        "--ckpt_path",
+        default=None,
+        help="Resume: `last` (anew where there is none), or the last.ckpt of a run.",
+    )
     add("--weights", type=WarmStart, default=WarmStart(), help="Start from another run's weights.")
     add("--closed_form", type=bool, default=False, help="Fit what needs no gradient first (fused).")
     add("--threads", type=int, default=None, help="Of torch; default: all cores.")
     add("--estimate", action="store_true", help="Measure steps of several patch and batch sizes, print, and end.")
     add("--loggers", type=list[LoggerName], default=["tensorboard", "csv"], help="Where the figures go.")
     add("--wandb", type=WandbConfig, default=WandbConfig(), help="Weights & Biases, where it is among the loggers.")
-    add("--checkpoints", type=CheckpointConfig, default=CheckpointConfig(), help="More checkpoints.")
+    add(
+        "--checkpoints", type=CheckpointConfig, default=CheckpointConfig(), help="last.ckpt, and what beside it."
+    )
     parser.add_class_arguments(callbacks.AveragedWeights, "ema")
     parser.add_class_arguments(callbacks.FailFast, "fail_fast")
     parser.add_class_arguments(callbacks.StopAtBest, "early_stopping")
@@ -67,7 +78,7 @@ class TrainCommand(LightningCLI):
 
     def __init__(self, argv: list[str], **kwargs: Any) -> None:
         self.preset = PRESETS[asked_for(argv)]
-        self.measure = Measure()
+        self.measure, self.fit = Measure(), ClosedForm()
         super().__init__(args=argv, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -87,7 +98,11 @@ class TrainCommand(LightningCLI):
             kwargs |= {"num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False}
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            kwargs |= {"callbacks": self._callbacks(), "logger": self._loggers(), "enable_checkpointing": True}
+            loggers = self._loggers()
+            ours = self._callbacks(next((each for each in loggers if isinstance(each, CurveLog)), None))
+            kept = any(isinstance(each, Checkpoint) for each in ours)
+            kwargs |= {"callbacks": ours, "logger": loggers, "enable_checkpointing": kept, "plugins": self._plugins()}
+        kwargs |= placement(self.config_init["trainer"])
         made: Trainer = super().instantiate_trainer(default_root_dir=self.folder, **kwargs)
         wanted = str(self.config["trainer"]["precision"] or "32-true")
         if wanted in ("16", "16-mixed") and made.precision != "16-mixed":
@@ -98,16 +113,31 @@ class TrainCommand(LightningCLI):
             )
         return made
 
-    def _loggers(self) -> list[Logger]:
-        return make_loggers(self.config_init["loggers"], self.folder, self.config_init["wandb"])
+    @property
+    def resumed(self) -> Path | None:
+        """The checkpoint to go on from; None where there is none yet."""
+        asked = self.config["ckpt_path"]
+        last = self.folder / "last.ckpt"
+        if asked == "last":
+            return last if last.is_file() else None
+        return None if asked is None else Path(asked)
 
-    def _callbacks(self) -> list[Callback]:
+    def _loggers(self) -> list[Logger]:
+        step = None if self.resumed is None else logged_steps(self.resumed)
+        return make_loggers(self.config_init["loggers"], self.folder, self.config_init["wandb"], step)
+
+    def _plugins(self) -> list[Any]:
+        given = self.config_init["trainer"]["plugins"] or []
+        return [WholeFiles(), *(given if isinstance(given, list) else [given])]
+
+    def _callbacks(self, curve: CurveLog | None) -> list[Callback]:
         """In the order in which they must act on a validation, and at the end."""
         made, folder = self.config_init, self.folder
         kept: CheckpointConfig = made["checkpoints"]
-        ours: list[Callback] = list(made["trainer"]["callbacks"] or [])
+        ours: list[Callback] = [LastCheckpoint(folder / "last.ckpt", kept.every_steps, curve)]
+        ours += made["trainer"]["callbacks"] or []
         if self.config["closed_form"]:
-            ours.append(ClosedForm())  # its last word comes before the last checkpoint's
+            ours.append(self.fit)  # its last word comes before the last checkpoint's
         ours += [callbacks.ValidationScores(), made["fail_fast"]]
         if made["early_stopping"].patience:
             ours.append(made["early_stopping"])
@@ -124,7 +154,7 @@ class TrainCommand(LightningCLI):
             ours.append(
                 ModelCheckpoint(
                     folder / "best", name, monitor=kept.monitor, mode=kept.mode, save_top_k=kept.keep_best,
-                    auto_insert_metric_name=False,
+                    auto_insert_metric_name=False, enable_version_counter=False,
                 )
             )  # fmt: skip
         if kept.every_epochs:
@@ -132,10 +162,9 @@ class TrainCommand(LightningCLI):
             ours.append(
                 ModelCheckpoint(
                     folder / "epochs", name, every_n_epochs=kept.every_epochs, save_top_k=-1,
-                    auto_insert_metric_name=False,
+                    auto_insert_metric_name=False, enable_version_counter=False,
                 )
             )  # fmt: skip
-        ours.append(ModelCheckpoint(folder, filename="last", enable_version_counter=False))
         return ours
 
     @property
@@ -177,19 +206,33 @@ def parse(argv: list[str] | None) -> TrainCommand:
 
 def run(command: TrainCommand) -> Path:
     """Fit, and name what was left in the run's folder."""
-    config, trainer, model = command.config, command.trainer, command.model
+    trainer, model, folder = command.trainer, command.model, command.folder
     _prepare(command)
-    folder = command.folder
-    command.parser.save(config, folder / "config.yaml", overwrite=True, skip_validation=True)
-    resume = config["ckpt_path"]
-    last = folder / "last.ckpt"
-    trainer.fit(model, command.datamodule, ckpt_path=str(last) if resume == "last" else resume)
-    if trainer.interrupted:
-        raise Interrupted("training was stopped", str(folder), "go on with --ckpt_path last")
+    if trainer.is_global_zero:
+        command.parser.save(command.config, folder / "config.yaml", overwrite=True, skip_validation=True)
+    whole_state = _take_up(command)
+    try:
+        trainer.fit(model, command.datamodule, ckpt_path=whole_state, weights_only=True)
+    except SystemExit as ended:  # Lightning's answer to Ctrl-C
+        raise Interrupted("training was stopped", str(folder), "go on with --ckpt_path last") from ended
     failure = command.config_init["fail_fast"].failure
     if failure:
         raise TrainingFailed(failure, str(folder), "lower model.optimizer.lr, or look at the data of this step")
     return folder / f"{model.offered_as}.ckpt"
+
+
+def _take_up(command: TrainCommand) -> Path | None:
+    """The checkpoint that the Trainer is to restore; where only its weights fit the plan, they are taken here."""
+    found = command.resumed
+    if found is None:
+        if command.config["ckpt_path"] is not None:
+            warnings.warn(f"{command.folder} holds no last.ckpt yet: the run starts from its beginning", stacklevel=2)
+        return None
+    if take_up(found, Plan.of(command.trainer, command.model, command.datamodule)):
+        return found
+    start_from(command.model.network, found, ())
+    command.fit.is_fitted = True
+    return None
 
 
 def estimate(command: TrainCommand) -> Estimate:

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import lightning as L
 import torch
@@ -23,6 +23,9 @@ from gfs_sr.training.skill import SkillMeter, names_of
 
 NOT_INPUTS = ("fine", "mask", "area")
 DEFAULT_LOSS, DEFAULT_OPTIMIZER = LossConfig(), OptimizerConfig()
+# streams have few shapes, so each gets a graph of its own; with layouts of its choice, torch 2.13 on a CPU refuses the
+# convolutions' own output ("expected size 8==8, stride 1==576 at dim=1")
+COMPILATION: Final[dict[str, Any]] = {"dynamic": False, "options": {"layout_optimization": False}}
 
 
 class Supervised(L.LightningModule):
@@ -46,7 +49,7 @@ class Supervised(L.LightningModule):
     ) -> None:
         super().__init__()
         self.network = models.build(network)
-        self._learn = torch.compile(self.network.learn) if compile else self.network.learn
+        self._learn = torch.compile(self.network.learn, **COMPILATION) if compile else self.network.learn
         self.loss, self.optimizer_config = loss, optimizer
         self.offered_as = name or self.network.family
         facts = self.network.facts
@@ -142,6 +145,10 @@ class Supervised(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's own files can be exported too."""
         checkpoint[KEY] = pack(self.checkpoint())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What was measured goes with the weights until it is measured again."""
+        self.skill = tuple(Skill.model_validate(line) for line in checkpoint[KEY]["skill"])
 
     def shipped_state(self) -> dict[str, Tensor]:
         """The weights that are validated and shipped: the average, where there is one."""

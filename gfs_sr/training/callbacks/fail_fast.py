@@ -51,11 +51,11 @@ class FailFast(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For the Trainer's checkpoint."""
-        return {"best": self.best, "flat": self.flat}
+        return {"best": self.best, "flat": self.flat, "failure": self.failure}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the Trainer's checkpoint."""
-        self.best, self.flat = state_dict["best"], state_dict["flat"]
+        self.best, self.flat, self.failure = state_dict["best"], state_dict["flat"], state_dict["failure"]
 
 
 def slow_down(trainer: L.Trainer, factor: float, floor: float) -> None:

@@ -1,6 +1,7 @@
 """The course of a run as one picture."""
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import lightning as L
@@ -34,7 +35,7 @@ class LearningCurve(Callback):
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or not trainer.is_global_zero:
             return
         if self._losses:
-            mean = float(torch.stack(self._losses).mean())
+            mean = fmean(map(float, self._losses))
             self.points.setdefault(TRAINED, []).append((trainer.global_step, mean))
             self._losses = []
         for name in ("val/loss", *SKILLS):
@@ -46,11 +47,12 @@ class LearningCurve(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For the Trainer's checkpoint."""
-        return {"points": self.points}
+        return {"points": self.points, "losses": [float(each) for each in self._losses]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the Trainer's checkpoint."""
         self.points = state_dict["points"]
+        self._losses = [torch.tensor(each) for each in state_dict["losses"]]
 
 
 def draw(points: dict[str, list[tuple[int, float]]], path: Path) -> None:

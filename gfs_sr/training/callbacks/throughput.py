@@ -30,6 +30,10 @@ class Throughput(Callback):
         self._steps = self._samples = self._cells = 0
         self._waiting = self._busy = 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The first batch of a run that is resumed amid an epoch is waited for from here on."""
+        self._mark = self.clock()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The first batch is waited for from here on."""
         self._mark = self.clock()
@@ -67,3 +71,11 @@ class Throughput(Callback):
                 }
             )
             self._clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the Trainer's checkpoint: windows end at the same steps in a run that is resumed."""
+        return {"window": [self._steps, self._samples, self._cells, self._waiting, self._busy]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the Trainer's checkpoint."""
+        self._steps, self._samples, self._cells, self._waiting, self._busy = state_dict["window"]
