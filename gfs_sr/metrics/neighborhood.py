@@ -90,7 +90,7 @@ Events = Callable[[FloatArray, npt.NDArray[np.bool_]], list[npt.NDArray[np.bool_
 
 def at_least(thresholds: Sequence[float]) -> Events:
     """Cells at or above each threshold."""
-    return lambda field, valid: [valid & (field >= threshold) for threshold in thresholds]
+    return lambda field, _: [field >= threshold for threshold in thresholds]  # missing cells are NaN
 
 
 def highest(shares: Sequence[float]) -> Events:

@@ -34,6 +34,21 @@ def test_counts_are_those_of_numpy_with_the_open_ends():
     assert counts[-1] == pytest.approx(w[values >= 1].sum())
 
 
+def test_a_value_on_an_edge_belongs_to_the_bin_above():
+    assert distributions.bin_counts(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0])).tolist() == [0, 1, 1, 1]
+
+
+def test_distribution_bias_of_the_registry_is_that_of_25_bins():
+    truth, prediction = 280 + 6 * rough(2, 40, 40), 282 + 7 * rough(2, 40, 40, seed=1)
+    edges = np.linspace(243.15, 315.15, 26)
+    counts = [np.histogram(field, edges)[0] for field in (prediction, truth)]
+    density = [np.where(c > 0, c, np.nan) / (c.sum() * np.diff(edges)) for c in counts]
+    floor = np.nanmin(np.log10(density)) - 0.5
+    p, y = (np.where(np.isnan(d), floor, np.log10(d)) for d in density)
+    found = registry.score(["distribution bias"], scene(prediction, truth, variable="t2m"))["distribution bias"]
+    assert found == pytest.approx(np.abs(p - y).mean(), abs=1e-9)
+
+
 def test_joint_counts_have_truth_in_rows():
     edges = np.array([0.0, 1.0, 2.0])
     counts = distributions.joint_counts(np.array([0.5, 1.5, 1.5, np.nan]), np.array([0.5, 0.5, 0.5, 0.5]), edges)

@@ -18,6 +18,7 @@ def by_scipy(p, y, size):
 def test_s004_21_fss_agrees_with_scipy(size):
     p, y = rough(70, 81) > 1, rough(70, 81, seed=1) > 0.5
     top, bottom = by_scipy(p, y, size)
+    assert neighborhood.fss_sums(p, y, size) == pytest.approx((top, bottom), rel=1e-9)
     assert neighborhood.fss(p, y, size) == pytest.approx(1 - top / bottom, abs=1e-9)
 
 

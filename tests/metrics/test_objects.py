@@ -69,10 +69,10 @@ def test_structure_of_a_flatter_object_is_positive():
 
 def test_only_cells_above_a_fifteenth_of_the_maximum_are_objects():
     strong = box(5, 5, 2, 2, 15.0)
-    weak = box(30, 40, 2, 2, 0.99)
+    weak = box(30, 40, 2, 8, 0.99)
     assert sal(strong + weak, strong).structure == pytest.approx(0)
     assert sal(strong + weak, strong).amplitude > 0
-    visible = box(30, 40, 2, 2, 1.01)
+    visible = box(30, 40, 2, 8, 1.01)
     assert sal(strong + visible, strong).location > sal(strong + weak, strong).location
 
 

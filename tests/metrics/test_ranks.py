@@ -64,6 +64,13 @@ def test_ties_are_ranked_by_seed_and_frame_and_the_same_in_chunks():
     assert not np.array_equal(whole[0], whole[1])
 
 
+def test_values_below_the_range_are_equal():
+    members, truth = np.array([[0.1], [0.7]]), np.array([0.2])  # the truth and one member are below 0.5
+    found = [ranks.rank_histogram(members, truth, generator(seed), (0.5, 1.5)).argmax() for seed in range(40)]
+    assert set(found) == {0, 1}
+    assert {ranks.rank_histogram(members, truth, generator(seed)).argmax() for seed in range(40)} == {1}
+
+
 def test_cumulative_is_scipys_trapezoid_and_the_diagonal_for_flat_counts():
     counts = np.array([5.0, 1, 2, 8, 4])
     x = np.linspace(0, 1, 5)
