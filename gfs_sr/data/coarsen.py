@@ -28,6 +28,13 @@ class TimeReduction(StrEnum):
     MEAN_FORWARD = "mean_forward"  # means of r frames, each dated at the first of them
     MEAN_TRAILING = "mean_trailing"  # means of the frames (r·(k-1), r·k], each dated at the last of them
 
+    def offsets(self, time_factor: int) -> npt.NDArray[np.int64]:
+        """Frames that make a coarse one, counted from the frame it is dated at."""
+        if self is TimeReduction.EVERY:
+            return np.zeros(1, np.int64)
+        first = 0 if self is TimeReduction.MEAN_FORWARD else 1 - time_factor
+        return np.arange(first, first + time_factor)
+
 
 class SpaceReduction(StrEnum):
     """How fine cells make a coarse one."""
@@ -145,6 +152,36 @@ def block_mean(
     total = (np.where(valid, values, 0.0) * area[:, None]).reshape(blocks).sum(axis=(-3, -1))
     weight = (valid * area[:, None]).reshape(blocks).sum(axis=(-3, -1))
     return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+
+
+def coarsen_everywhere(
+    fine: npt.NDArray[np.floating], registration: Registration, scale_factor: int,
+    lat: npt.NDArray[np.float64] | None = None, periodic: bool = False, sigma: float = SIGMA,
+) -> Field:  # fmt: skip
+    """(..., H, W) -> the coarse value of a coarse cell that starts at each fine one.
+
+    NODE: the Gaussian blur at that point; CELL: the mean of the s by s cells from there, (H - s + 1, W - s + 1),
+    weighted by cos φ where `lat` (H,) is given.
+    """
+    out: list[Field] = []
+    flat = fine.reshape(-1, *fine.shape[-2:])
+    for plane in flat:
+        if registration is Registration.NODE:
+            out.append(gauss_decimate(plane, sigma, 1, periodic).astype(np.float32))
+        else:
+            out.append(_sliding_mean(plane, scale_factor, lat).astype(np.float32))
+    return np.stack(out).reshape(*fine.shape[:-2], *out[0].shape)
+
+
+def _sliding_mean(
+    plane: npt.NDArray[np.floating], size: int, lat: npt.NDArray[np.float64] | None
+) -> npt.NDArray[np.float64]:
+    area = np.ones(plane.shape[0]) if lat is None or lat.ndim != 1 else np.maximum(np.cos(np.deg2rad(lat)), 1e-6)
+    weighted = np.asarray(plane, np.float64) * area[:, None]
+    rows = np.lib.stride_tricks.sliding_window_view(weighted, size, axis=0).sum(axis=-1)
+    rows /= np.lib.stride_tricks.sliding_window_view(area, size).sum(axis=-1)[:, None]
+    mean: npt.NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(rows, size, axis=1).mean(axis=-1)
+    return mean
 
 
 def footprint(

@@ -1,7 +1,7 @@
 """Fields of files that are read in blocks of frames, rows and columns, when somebody asks for them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gfs_sr.data.derive import RECIPES
 from gfs_sr.data.grid import Grid
+from gfs_sr.data.scalers import Units
 from gfs_sr.data.sources.assemble import assemble
 from gfs_sr.data.sources.open import canonical, read_sources
 from gfs_sr.data.sources.series import NO_BUCKET, Series, describe
@@ -39,6 +40,11 @@ class BlockFile:
     def shape(self) -> tuple[int, int, int]:
         """(T, H, W)."""
         return self.times.size, *self.grid.shape
+
+    @property
+    def units(self) -> Mapping[str, Units]:
+        """None: values are physical."""
+        return {}
 
     @property
     def source(self) -> str:

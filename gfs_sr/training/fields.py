@@ -1,0 +1,119 @@
+"""What training draws its samples from: fine fields on one grid at one run of times, in memory or not."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gfs_sr.contract import Scaling
+from gfs_sr.data.chunk_cache import Ranges
+from gfs_sr.data.grid import Registration
+from gfs_sr.data.terrain import terrain_at
+
+Field = npt.NDArray[np.float32]
+Coordinates = npt.NDArray[np.float64]
+Index = npt.NDArray[np.integer]
+MANY = 1_000_000  # values that stand for all of a variable
+NO_UNITS: Mapping[str, Scaling] = {}
+
+
+class Fields(ABC):
+    """Variables on one grid at one run of times."""
+
+    in_memory: ClassVar[bool] = True
+    name: str
+    source: str
+    variables: tuple[str, ...]
+    times: npt.NDArray[np.datetime64]  # (T,)
+    lat: Coordinates | None  # (H,) or (H, W)
+    lon: Coordinates | None
+    series: bool  # good for series in time alone
+    provenance: Mapping[str, str]
+    _statics: dict[str, Field]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(T, H, W)."""
+
+    @abstractmethod
+    def read(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
+        """(C, t, h, w) of these cells in any order; canonical units or `units`, NaN where missing."""
+
+    @abstractmethod
+    def read_filled(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
+        """The same without gaps: missing cells have the value of the nearest valid one that was at hand."""
+
+    @abstractmethod
+    def read_coarse(
+        self, how: tuple[Registration, int, float], channels: Sequence[int], frames: Index, rows: Index, columns: Index
+    ) -> Field:
+        """(C, t, h, w): values of the coarse cells that start at these fine rows and columns.
+
+        `how` is (registration, scale factor, sigma of the Gaussian in fine cells).
+        """
+
+    @abstractmethod
+    def smoothed(self, names: tuple[str, ...], sigma: float) -> "Fields":
+        """Some of the variables with less detail than they have: blurred by a Gaussian of `sigma` fine cells."""
+
+    @abstractmethod
+    def thinned(self, channel: int, most: int) -> Field:
+        """About `most` values of one variable from all over it, canonical units."""
+
+    def mean_and_sd(self, channel: int) -> tuple[float, float]:
+        """Of one variable, canonical units; 1 for the spread of a constant."""
+        values = self.thinned(channel, MANY)
+        return float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
+
+    @property
+    def units(self) -> Mapping[str, Scaling]:
+        """Model units that `read` and its sisters give a variable in; the others are in canonical ones."""
+        return NO_UNITS
+
+    @property
+    def phase(self) -> tuple[int, int] | None:
+        """Fine row and column at which the first coarse cell starts, where coarse fields were given and not made."""
+        return None
+
+    def blocks(self, least: tuple[int, int, int]) -> Sequence[Ranges] | None:
+        """Parts of at least `least` frames, rows and columns that are cheap to read together; None: no part is."""
+        return None
+
+    @property
+    def interval_hours(self) -> float:
+        """Between frames; 0 where they are no even series."""
+        steps = np.diff(self.times)
+        if not steps.size or steps.min() != steps.max() or steps[0] <= np.timedelta64(0, "ns"):
+            return 0.0
+        return float(steps[0] / np.timedelta64(1, "h"))
+
+    @property
+    def is_periodic(self) -> bool:
+        """True where the columns go once around the globe."""
+        if self.lon is None or self.lon.ndim != 1 or self.lon.size < 2:
+            return False
+        return bool(abs(self.lon.size * (self.lon[1] - self.lon[0]) - 360.0) < 0.05 * (self.lon[1] - self.lon[0]))
+
+    def positions(self) -> tuple[Coordinates, Coordinates] | None:
+        """Latitude and longitude (H, W) of every cell."""
+        if self.lat is None or self.lon is None:
+            return None
+        if self.lat.ndim == 2:
+            return self.lat, self.lon
+        lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij")
+        return lat, lon
+
+    def statics(self, names: Sequence[str]) -> Field:
+        """(K, H, W) terrain and land of the fine cells; zeros where the grid is unknown."""
+        positions = self.positions()
+        for name in names:
+            if name not in self._statics:
+                if positions is None:
+                    self._statics[name] = np.zeros(self.shape[1:], np.float32)
+                else:
+                    made = terrain_at(*positions)
+                    self._statics |= {key: x.astype(np.float32) for key, x in made.items() if key not in self._statics}
+        return np.stack([self._statics[name] for name in names])
