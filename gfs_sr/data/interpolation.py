@@ -100,11 +100,6 @@ class Baseline:
         averaged = kind is TimeKind.AVERAGED
         return split_buckets(coarse, time_factor, self.time, averaged=averaged, closure=closure, periodic=periodic)
 
-    @property
-    def reads_beyond(self) -> bool:
-        """True where the closure can change a value inside the hull."""
-        return self.space in READ_BEYOND or self.time in READ_BEYOND
-
 
 READ_BEYOND = frozenset({"bicubic", "lanczos", "catmull_rom"})  # stencils wider than the interval they fill
 

@@ -292,12 +292,12 @@ def _of_regions(names: Sequence[str], variable: str) -> list[str]:
 
 
 def _data_range(fields: VariableView) -> float:
-    """p99 - p1 of the truth; of every n-th cell where there are very many."""
-    height, width = fields.view.window.shape
-    step = max(1, int(np.ceil(np.sqrt(len(fields.view.window.frames) * height * width / SAMPLED_VALUES))))
-    return registry.percentile_range(
-        np.concatenate([fields.truth(chunk)[:, ::step, ::step] for chunk in fields.view.chunks])
-    )
+    """p99 - p1 of the truth, frames after the last coarse one apart; of every n-th cell where there are very many."""
+    window = fields.view.window
+    count = window.interpolated
+    step = max(1, int(np.ceil(np.sqrt(count * window.shape[0] * window.shape[1] / SAMPLED_VALUES))))
+    parts = [fields.truth(chunk)[: max(0, count - chunk.start), ::step, ::step] for chunk in fields.view.chunks]
+    return registry.percentile_range(np.concatenate(parts))
 
 
 def _sweep(fields: VariableView, read: Read, edges: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -378,6 +378,7 @@ def _cell_maps(fields: VariableView, sums: Mapping[str, CellSums]) -> CellMaps:
         name: {
             "RMSE": each.rmse(),
             "nRMSE": each.nrmse(),
+            "bias": each.bias(),
             "NMB": each.normalized_bias(),
             "Pearson": each.correlation(),
         }

@@ -193,6 +193,8 @@ class Upscaler:
             "gfs_sr_model": contract.name,
             "gfs_sr_model_sha256": self.artifact.sha256,
             "gfs_sr_model_registration": str(contract.registration),
+            "gfs_sr_scale_factor": str(contract.scale_factor),
+            "gfs_sr_time_factor": str(contract.time_factor),
             "gfs_sr_tile": f"time {plan.time.core}, lat {plan.lat.core}, lon {plan.lon.core} coarse frames and cells",
             "gfs_sr_halo": halo
             if isinstance(halo, str)

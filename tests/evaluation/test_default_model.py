@@ -17,7 +17,7 @@ DAY = tuple(SAMPLE / f"arpege_{part}_NW_20180501000000.grib" for part in ("2m", 
 def test_s000_21_the_default_model_beats_every_interpolation_on_held_out_data(alias: str) -> None:
     # of the seed's five variables ARPEGE lacks surface pressure, which docs/models/folds.csv scores
     with Upscaler.open(alias) as upscaler:
-        evaluation = evaluate(Subject.of(upscaler), Settings(DAY))
+        evaluation = evaluate(Subject.of(upscaler), Settings(DAY, metrics=(), by_terrain=False))
     lines = [line for line in evaluation.lines() if line.task == "joint" and line.lead_class == "interpolated"]
     assert {line.variable for line in lines} == {"t2m", "d2m", "r2", "u10", "v10", "wspd", "msl"}
     for line in lines:

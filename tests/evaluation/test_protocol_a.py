@@ -8,7 +8,6 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.normalization import PRESETS
 from gfs_sr.evaluation import protocol_a
 from gfs_sr.evaluation.evaluate import Settings, evaluate
-from gfs_sr.evaluation.report import write_report
 from gfs_sr.evaluation.subject import interpolating
 from tests import fields
 from tests.evaluation.test_evaluate import write_fine
@@ -56,8 +55,8 @@ def test_the_bicubic_of_protocol_a_is_zero_after_the_coarse_frames():
 def test_s000_19_protocol_a_writes_the_seed_s_files(tmp_path):
     path = write_fine(tmp_path / "20210301.nc", variables=("t2m", "d2m"))
     evaluation = evaluate(interpolating("bicubic/linear", 6, 6, NODE), Settings((path,), protocol="A"))
-    folder = tmp_path / "report"
-    write_report(evaluation, folder)
+    folder = tmp_path
+    protocol_a.write_tables(evaluation.cases, folder)
     with (folder / "metrics_test.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["scale", "variable", "metric", "value"]
@@ -88,5 +87,20 @@ def test_s000_19_protocol_a_scores_equal_a_plain_computation(tmp_path):
     z = (gauss_decimate(truth[::6], 3.0, 6).astype(np.float32) - preset.mean[0]) / preset.sd[0]
     fine = protocol_a.resize(protocol_a.stretched_spline(z, 15), 31, 37)
     expected = np.sqrt(np.mean((fine - (truth - preset.mean[0]) / preset.sd[0]) ** 2))
-    means = {(m.method, m.metric, m.scale): m.value for m in evaluation.means()}
-    assert means["tempinterp", "RMSE", "normalized"] == pytest.approx(expected, rel=1e-5)
+    means = evaluation.seed_means()
+    assert means["tempinterp", "t2m", "RMSE", "normalized"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_s000_20_the_seed_s_figures_are_given_for_the_first_days_and_chosen_hours_on_either_scale(tmp_path):
+    paths = tuple(write_fine(tmp_path / f"2021030{day}.nc", start=f"2021-03-0{day}T00") for day in (1, 2, 3))
+    settings = Settings(paths, protocol="A", examples=2, example_hours=(0, 6))
+    examples = evaluate(interpolating("bicubic/linear", 6, 6, NODE), settings).examples
+    assert [(each.date, each.variable, each.hour, each.scale) for each in examples] == [
+        (f"2021030{day}", "t2m", hour, scale) for day in (1, 2) for hour in (0, 6) for scale in ("std", "destd")
+    ]
+    for each in examples:
+        assert list(each.panels) == ["HR", "Model", "Bicubic", "TempInterp", "ST-Combined"]
+        assert {panel.shape for panel in each.panels.values()} == {(31, 37)}
+    preset = PRESETS["gfs-india-025"].select(("t2m",))
+    standard, physical = examples[2].panels["Model"], examples[3].panels["Model"]
+    assert_allclose(physical, standard * preset.sd[0] + preset.mean[0], rtol=1e-5)

@@ -1,0 +1,232 @@
+"""Every number, where it goes, and what it is of."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gfs_sr.data.grid import Registration
+from gfs_sr.data.interpolation import BASELINES, HEADLINE
+from gfs_sr.errors import UsageError
+from gfs_sr.evaluation import view
+from gfs_sr.evaluation.evaluate import Settings, evaluate
+from gfs_sr.evaluation.prediction import ArrayPrediction
+from gfs_sr.evaluation.subject import Subject, interpolating
+from gfs_sr.metrics import registry
+from gfs_sr.metrics.scene import Need
+from tests.evaluation.test_evaluate import write_fine
+
+NODE = Registration.NODE
+
+
+def ensemble(paths, members=4, spread=0.5, name="made up", tile=None):
+    """A stochastic model: the truth of the file with noise of its own for every member."""
+    files = [xr.open_dataset(path).load() for path in paths]
+
+    def predict(coarse):
+        generator = np.random.Generator(np.random.PCG64(11))
+        opened = next(file for file in files if file["time"].to_numpy()[0] == coarse.times.reference_time)
+        first = int((coarse.times.valid_times[0] - opened["time"].to_numpy()[0]) / np.timedelta64(3600, "s"))
+        truth = np.stack([opened[variable].to_numpy() for variable in coarse.variables], axis=1)[first:]
+        truth = truth if len(coarse.times) > 1 else truth[:1]
+        values = truth + spread * generator.normal(size=(members, *truth.shape)).astype(np.float32)
+        return ArrayPrediction(values, tile)
+
+    return Subject(name, predict, 6, 6, NODE)
+
+
+@pytest.fixture(scope="module")
+def wind_file(tmp_path_factory):
+    return write_fine(tmp_path_factory.mktemp("wind") / "wind.nc", frames=14, variables=("u10", "v10"))
+
+
+@pytest.fixture(scope="module")
+def stochastic(wind_file):
+    return evaluate(ensemble([wind_file]), Settings((wind_file,)))
+
+
+def values_of(evaluation, **wanted):
+    return {
+        (score.metric, score.scale): score.value
+        for score in evaluation.scores()
+        if all(getattr(score, name) == value for name, value in wanted.items())
+    }
+
+
+def test_x_7_every_metric_of_the_registry_that_the_inputs_allow_is_scored(stochastic):
+    found = {
+        (score.metric, score.scale, score.threshold if score.threshold == score.threshold else None)
+        for score in stochastic.scores()
+        if score.is_model and score.task == "joint" and score.variable == "u10" and score.lead_class == "interpolated"
+    }
+    table = registry.metrics_of("u10")
+    missing = {
+        name
+        for name, metric in table.items()
+        if (metric.title or name, metric.scale.removeprefix("mean ") or "1", metric.threshold) not in found
+    }
+    # no tiles were used, wind does not come in objects, and the field holds no block of 64 cells
+    assert missing == {
+        name
+        for name, metric in table.items()
+        if metric.needs & {Need.BORDERS, Need.AMOUNT} or (metric.statistic.pool and metric.statistic.pool.size == 64)
+    }
+
+
+def test_members_are_scored_as_a_distribution_and_their_mean_as_a_forecast(wind_file, stochastic):
+    with xr.open_dataset(wind_file) as opened:
+        truth = opened["u10"].to_numpy().astype(np.float64)
+        lat = np.deg2rad(opened["latitude"].to_numpy())
+    area = np.sin(lat + np.deg2rad(0.125)) - np.sin(lat - np.deg2rad(0.125))
+    found = values_of(
+        stochastic, method="made up", task="joint", variable="u10", lead_class="interpolated", region="all"
+    )
+    generator = np.random.Generator(np.random.PCG64(11))
+    noise = 0.5 * generator.normal(size=(4, 14, 2, 31, 37)).astype(np.float32)[:, :13, 0]
+    error = noise.mean(axis=0)
+    assert found["RMSE", "1"] == pytest.approx(
+        np.sqrt(np.average((error**2).mean(axis=(0, 2)), weights=area)), rel=1e-4
+    )
+    pairs = np.abs(noise[:, None] - noise[None]).sum(axis=(0, 1)) / (2 * 4 * 3)
+    crps = np.abs(noise).mean(axis=0) - pairs  # of members about the truth, 0 here
+    assert found["CRPS", "1"] == pytest.approx(np.average(crps.mean(axis=(0, 2)), weights=area), rel=1e-4)
+    assert truth.shape == (14, 31, 37)
+    (ranks,) = [each for each in stochastic.ranks() if each.task == "joint" and each.label == "all values"][:1]
+    assert ranks.counts.shape == (5,)
+    (spread, *_) = stochastic.spread_skill()
+    assert spread.spread.shape == spread.lead_hours.shape
+    fields = next(each for each in stochastic.fields if each.task == "joint")
+    assert fields.members["made up"].shape[0] == 4
+    np.testing.assert_allclose(fields.methods["made up"], fields.members["made up"].mean(axis=0), atol=1e-6)
+
+
+def test_a_vector_is_scored_once_with_both_components(stochastic):
+    vectors = [score for score in stochastic.scores() if score.metric == "vector RMSE" and score.is_model]
+    assert {score.variable for score in vectors} == {"u10"}
+    by_name = {
+        variable: values_of(
+            stochastic, method="made up", task="joint", variable=variable, lead_class="interpolated", region="all"
+        )
+        for variable in ("u10", "v10")
+    }
+    both = np.hypot(by_name["u10"]["RMSE", "1"], by_name["v10"]["RMSE", "1"])
+    assert by_name["u10"]["vector RMSE", "1"] == pytest.approx(both, rel=1e-6)
+
+
+@pytest.mark.parametrize("cells", [1, 31 * 37 * 7])
+def test_scores_do_not_depend_on_how_many_frames_are_worked_on_at_a_time(wind_file, stochastic, monkeypatch, cells):
+    monkeypatch.setattr(view, "CHUNK_CELLS", cells)
+    monkeypatch.setattr(view, "TRUTH_BYTES", 0)  # and the truth is read again and again
+    chunked = evaluate(ensemble([wind_file]), Settings((wind_file,)))
+    assert len(chunked.scores()) == len(stochastic.scores())
+    for one, other in zip(chunked.scores(), stochastic.scores(), strict=True):
+        assert (one.method, one.metric, one.region) == (other.method, other.metric, other.region)
+        np.testing.assert_allclose(
+            [one.value, one.ci_low, one.ci_high], [other.value, other.ci_low, other.ci_high], rtol=1e-9, atol=1e-12
+        )
+
+
+def test_a_model_that_was_tiled_has_its_seams_measured(tmp_path):
+    path = write_fine(tmp_path / "fine.nc", variables=("t2m",))
+    with xr.open_dataset(path) as opened:
+        truth = opened["t2m"].to_numpy()[:, None]
+    steps = 20.0 * (np.arange(37) >= 18)  # K, at the border of the second tile
+
+    def predict(coarse):
+        frames = truth if len(coarse.times) > 1 else truth[:1]
+        return ArrayPrediction(frames + steps.astype(np.float32), (12, 18))
+
+    settings = Settings((path,), tasks=("joint",), metrics=("seam ratio",), by_terrain=False)
+    seamed = evaluate(Subject("seamed", predict, 6, 6, NODE), settings)
+    whole = evaluate(ensemble([path], members=1, spread=0.0, name="whole", tile=(12, 18)), settings)
+    assert values_of(seamed, method="seamed", lead_class="all")["seam ratio", "1"] > 1.5
+    assert values_of(whole, method="whole", lead_class="all")["seam ratio", "1"] == pytest.approx(1)
+
+
+def test_several_models_are_ranked_and_share_the_baselines(tmp_path):
+    path = write_fine(tmp_path / "fine.nc")
+    subjects = [
+        interpolating("nearest/hold", 6, 6, NODE),
+        ensemble([path], 1, 0.1, "good"),
+        ensemble([path], 1, 0.3, "fair"),
+    ]
+    evaluation = evaluate(subjects, Settings((path,), metrics=()))
+    assert evaluation.models == ("good", "fair", "model nearest/hold")
+    assert evaluation.model == "good"
+    lines = [line for line in evaluation.lines() if line.task == "joint" and line.lead_class == "interpolated"]
+    assert [line.model for line in lines] == list(evaluation.models)
+    assert len({(line.best_plain, line.rmse_plain) for line in lines}) == 1
+    assert [line.skill_plain for line in lines] == sorted((line.skill_plain for line in lines), reverse=True)
+    assert len(evaluation.verdict()) == 6
+    assert len(evaluation.table().splitlines()) == 6 + 2 + 3 * 4
+
+
+def test_models_of_different_tasks_are_refused(tmp_path):
+    path = write_fine(tmp_path / "fine.nc")
+    subjects = [interpolating("bicubic/linear", 6, 6, NODE), interpolating("bicubic/linear", 3, 6, NODE)]
+    with pytest.raises(UsageError, match="different tasks"):
+        evaluate(subjects, Settings((path,)))
+
+
+def test_unknown_metrics_and_empty_sharpenings_are_refused(tmp_path):
+    path = write_fine(tmp_path / "fine.nc")
+    with pytest.raises(UsageError, match="unknown metric 'RSME'"):
+        evaluate(interpolating("bicubic/linear", 6, 6, NODE), Settings((path,), metrics=("RSME",)))
+    with pytest.raises(UsageError, match="sharpens nothing"):
+        evaluate(interpolating("bicubic/linear", 6, 6, NODE), Settings((path,), sharpening=0.0))
+
+
+def test_the_csv_and_the_json_hold_every_score(tmp_path, stochastic):
+    stochastic.write_csv(tmp_path / "metrics.csv")
+    stochastic.write_json(tmp_path / "metrics.json")
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:10] == [
+        "model", "variable", "metric", "baseline", "region", "lead_class", "scale", "value", "ci_low", "ci_high",
+    ]  # fmt: skip
+    assert len(rows) == len(stochastic.scores())
+    skills = [
+        row
+        for row in rows
+        if row["metric"] == "skill" and row["lead_class"] == "interpolated" and row["variable"] == "u10"
+        and row["region"] == "all"
+    ]  # fmt: skip
+    assert len(skills) == 2 * len(BASELINES) + 2 * 4
+    assert {row["scale"] for row in rows} >= {"1", "4", "16"}
+    assert {row["lead_class"] for row in rows} == {"interpolated", "extrapolated", "all"}
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["protocol"] == "B"
+    assert found["lines"][0]["best_plain"] in HEADLINE
+    assert len(found["scores"]) == len(rows)
+    assert found["overall"][0]["variables"] == 2
+
+
+def test_curves_follow_the_lead_time(wind_file, stochastic):
+    curves = [curve for curve in stochastic.curves() if curve.region == "all" and curve.variable == "u10"]
+    joint = {curve.method: curve for curve in curves if curve.task == "joint"}
+    assert set(joint) == {"made up", *BASELINES, *(f"sharpened {name}" for name in BASELINES)}
+    assert joint["made up"].lead_hours.tolist() == list(range(14))
+    # between coarse frames interpolation in time adds its error
+    assert joint["bicubic/linear"].rmse[9] > joint["bicubic/linear"].rmse[[6, 12]].max()
+
+
+def test_what_the_report_draws_is_there(stochastic):
+    (density, *_) = stochastic.densities()
+    (distribution, *_) = stochastic.distributions()
+    assert density.counts.sum() == pytest.approx(distribution.counts["truth"].sum())
+    (spectrum, *_) = stochastic.spectra()
+    assert set(spectrum.power) >= {"truth", "made up"}
+    assert {each.metric for each in stochastic.frame_scores()} >= {"PSNR", "SSIM", "MAE", "RMSE", "correlation"}
+    (means, *_) = stochastic.domain_means()
+    assert means.members["made up"].shape == (4, 14)
+    (maps, *_) = stochastic.cell_maps
+    assert maps.maps["made up"]["RMSE"].shape == (31, 37)
+    (fractions, *_) = stochastic.fractions()
+    assert fractions.fss["made up"].shape == (len(fractions.thresholds), len(fractions.scales_cells))
+    (reliability, *_) = stochastic.reliability()
+    assert reliability.kind == "members"
+    fields = stochastic.fields[0]
+    assert fields.truth.shape == fields.methods["made up"].shape == (14, 31, 37)
+    assert fields.lead_hours[fields.shown_frame] % 6 == 3
