@@ -15,6 +15,7 @@ from gfs_sr.models.blocks import Padding
 from gfs_sr.models.checkpoint import KEY, Checkpoint, pack
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.datamodule import Batch, TrainingData
+from gfs_sr.training.distributed import broadcast, gathered, means, whole_batch
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
 from gfs_sr.training.sample import validation_sample
@@ -23,8 +24,8 @@ from gfs_sr.training.skill import SkillMeter, names_of
 
 NOT_INPUTS = ("fine", "mask", "area")
 DEFAULT_LOSS, DEFAULT_OPTIMIZER = LossConfig(), OptimizerConfig()
-# streams have few shapes, so each gets a graph of its own; with layouts of its choice, torch 2.13 on a CPU refuses the
-# convolutions' own output ("expected size 8==8, stride 1==576 at dim=1")
+# streams have few shapes, so each gets a graph of its own; where torch 2.13 chooses layouts on a CPU, it refuses the
+# convolutions' own output (as in https://github.com/pytorch/pytorch/issues/184013)
 COMPILATION: Final[dict[str, Any]] = {"dynamic": False, "options": {"layout_optimization": False}}
 
 
@@ -36,7 +37,7 @@ class Supervised(L.LightningModule):
         loss: terms and weights.
         optimizer: its method, rate and schedule.
         name: of the model on offer; the family's where none is given.
-        compile: let `torch.compile` fuse the network's operations; needs a C++ compiler on CPUs, costs a minute.
+        compile: let `torch.compile` fuse the operations of training steps; needs a C++ compiler on CPUs.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Supervised(L.LightningModule):
         facts = self.network.facts
         self.meter = SkillMeter(facts.scale_factor, facts.time_factor, facts.registration)
         self.skill: tuple[Skill, ...] = ()
+        self._losses: list[tuple[float, int]] = []  # of this validation, with the samples of each
         self.averaged: dict[str, Tensor] | None = None  # set by the averaging callback
 
     @property
@@ -64,7 +66,8 @@ class Supervised(L.LightningModule):
         return data
 
     def on_fit_start(self) -> None:
-        """What cannot be trained is refused before the first step."""
+        """What cannot be trained is refused before the first step; every process starts from the same weights."""
+        broadcast(self.network.state_dict())
         for name, stream in self.data.streams.items():
             self.check_stream(name, stream)
 
@@ -86,10 +89,12 @@ class Supervised(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum over the streams of this step."""
         logged: dict[str, Tensor] = {}
-        losses = self.stream_losses(batch, self.data.streams, logged)
+        with whole_batch():
+            losses = self.stream_losses(batch, self.data.streams, logged)
         total = sum(losses, start=torch.zeros((), device=self.device))
+        logged = means(logged | {"train/loss": total.detach()})
+        self.log("train/loss", logged.pop("train/loss"), prog_bar=True)
         self.log_dict(logged)
-        self.log("train/loss", total.detach(), prog_bar=True)
         return total
 
     def stream_losses(
@@ -110,15 +115,19 @@ class Supervised(L.LightningModule):
         prediction, base = self._predict(self.data.validation_stream.kind, part)
         self.meter.update(prediction, part, self._margin(), names_of(part, self.network.facts.variables))
         loss, _ = self._loss(part, prediction, base)
-        self.log("val/loss", loss, batch_size=prediction.shape[0])
+        self._losses.append((float(loss), prediction.shape[0]))
         return {"prediction": prediction, "base": base}
 
     def on_validation_epoch_start(self) -> None:
         """A fresh count."""
         self.meter.reset()
+        self._losses = []
 
     def on_validation_epoch_end(self) -> None:
-        """Skill: the mean over variables, and each."""
+        """The loss, and skill: the mean over variables, and each; over the steps of all processes."""
+        losses = [each for part in gathered(self._losses) for each in part]
+        if losses:
+            self.log("val/loss", sum(loss * count for loss, count in losses) / sum(count for _, count in losses))
         self.skill = self.meter.compute(", ".join(self.data.validation) or "training sources")
         for line in self.skill:
             self.log(f"val/skill/{line.variable}", line.skill)
@@ -198,7 +207,10 @@ class Supervised(L.LightningModule):
 
     def _predict(self, kind: str, part: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         inputs = {name: tensor for name, tensor in part.items() if name not in NOT_INPUTS}
-        prediction, base = self._learn(kind, inputs)
+        learn = (
+            self._learn if torch.is_grad_enabled() else self.network.learn
+        )  # a validation is too short to compile for
+        prediction, base = learn(kind, inputs)
         size = part["fine"].shape[-2:]
         return _core(prediction, size), _core(base, size)
 
