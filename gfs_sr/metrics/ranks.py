@@ -100,8 +100,6 @@ def _sums(classes: Sequence[Range], domain: bool) -> Callable[[Scene], FloatArra
 def _frame_counts(frame: Frame, classes: Sequence[Range], seed: int, domain: bool) -> FloatArray:
     w = frame.weights[frame.valid]
     fields, truth = frame.fields[:, frame.valid], frame.truth[frame.valid]
-    kept = w > 0
-    w, fields, truth = w[kept], fields[:, kept], truth[kept]
     if domain:
         total = w.sum()
         fields, truth = ((f @ w / total)[..., None] if total > 0 else f[..., :0] for f in (fields, truth))

@@ -44,9 +44,10 @@ def test_probabilities_that_hold_are_reliable():
 
 def test_brier_score_is_the_mean_squared_error_of_the_probability():
     members, truth = exchangeable(4, 2, 20, 20)
-    found = registry.score(["Brier score >= 5.5"], scene(5 + members, 5 + truth, variable="wspd"))
+    weights = np.linspace(1, 3, 20)[:, None]
+    found = registry.score(["Brier score >= 5.5"], scene(5 + members, 5 + truth, variable="wspd", weights=weights))
     p, o = (5 + members >= 5.5).mean(axis=0), 5 + truth >= 5.5
-    assert found["Brier score >= 5.5"] == pytest.approx(((p - o) ** 2).mean())
+    assert found["Brier score >= 5.5"] == pytest.approx(((p - o) ** 2 * weights / 2).mean())
 
 
 def test_unreliability_is_the_weighted_squared_distance_from_the_diagonal():
