@@ -1,7 +1,7 @@
 """What a checkpoint is offered as: its name, the interval it serves, the skill that was measured."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +25,12 @@ def offer(
         reports: `metrics.json` files of `gfs-sr evaluate`; their headline lines replace the checkpoint's skill.
 
     Raises:
-        UsageError: the weights depend on the time factor.
+        UsageError: the weights depend on the time factor, or a report ranks other models.
         MissingFile: no such report.
     """
     contract, config = checkpoint.contract, dict(checkpoint.config)
-    skill = tuple(line for report in reports for line in _lines(report)) or checkpoint.skill
+    names = {contract.name, name or contract.name}
+    skill = tuple(line for report in reports for line in _lines(report, names)) or checkpoint.skill
     intervals = contract.interval_hours
     if time_factor is not None and time_factor != contract.time_factor:
         if "interval_hours" not in config:
@@ -57,15 +58,23 @@ def offer(
     return replace(checkpoint, config=model.config, contract=offered, skill=skill)
 
 
-def _lines(report: Path) -> list[Skill]:
-    """The headline lines of one evaluation, interpolated leads only."""
+def _lines(report: Path, names: Collection[str]) -> list[Skill]:
+    """The headline lines of one evaluation, interpolated leads only; of several models those of this one."""
     if not report.is_file():
         raise MissingFile(f"no report {report}", "--skill", "give the metrics.json that gfs-sr evaluate wrote")
     found = json.loads(report.read_text())
     data = "; ".join(found["forecasts"])
+    models = found.get("models", ())
+    ours = [model for model in models if model in names] if len(models) > 1 else list(models)
+    if models and len(ours) != 1:
+        raise UsageError(
+            f"the report ranks {', '.join(models)}, and not one of them alone is this model",
+            f"--skill {report}",
+            "evaluate this model by itself, or give --name as in the report",
+        )
     lines = []
     for line in found["lines"]:
-        if line["lead_class"] == "interpolated":
+        if line["lead_class"] == "interpolated" and (not ours or line["model"] == ours[0]):
             best = min((line["rmse_plain"], line["best_plain"]), (line["rmse_sharpened"], line["best_sharpened"]))[1]
             lines.append(
                 Skill(
@@ -74,6 +83,12 @@ def _lines(report: Path) -> list[Skill]:
                     skill=round(line["skill_plain"], 4),
                     skill_sharpened=round(line["skill_sharpened"], 4),
                     best_baseline=best,
+                    interval=_interval(line.get("skill_plain_ci")),
+                    interval_sharpened=_interval(line.get("skill_sharpened_ci")),
                 )
             )
     return lines
+
+
+def _interval(ends: list[float] | None) -> tuple[float, float] | None:
+    return None if ends is None else (round(ends[0], 4), round(ends[1], 4))

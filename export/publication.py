@@ -28,6 +28,7 @@ from gfs_sr.models.model import Model
 from gfs_sr.runtime.artifact import WEIGHTS, Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends.base import Array, Precision
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from gfs_sr.runtime.card import CARD, model_card
 
 FloatField = npt.NDArray[np.float32]
 Extra = Callable[[Path, Contract], None]  # what an engine wants beside the graph, written into the draft
@@ -106,6 +107,16 @@ def publish(
 def _write_manifest(
     folder: Path, checkpoint: Checkpoint, contract: Contract, model: Model, parity: Sequence[Parity]
 ) -> None:
+    provenance = checkpoint.provenance | {"gfs_sr": __version__, "torch": torch.__version__}
+    card = model_card(
+        contract,
+        parameters=model.parameters_count,
+        flops_per_fine_cell=model.flops_per_fine_cell,
+        parity=parity,
+        skill=checkpoint.skill,
+        provenance=provenance,
+    )
+    (folder / CARD).write_text(card, encoding="utf-8")
     write_manifest(
         folder,
         contract=contract,
@@ -114,7 +125,7 @@ def _write_manifest(
         flops_per_fine_cell=model.flops_per_fine_cell,
         parity=parity,
         skill=checkpoint.skill,
-        provenance=checkpoint.provenance | {"gfs_sr": __version__, "torch": torch.__version__},
+        provenance=provenance,
     )
 
 

@@ -125,6 +125,13 @@ class Skill(_Frozen):
     skill: float
     skill_sharpened: float  # against the best baseline after registered sharpening
     best_baseline: str
+    interval: tuple[float, float] | None = None  # 95 %, of `skill`
+    interval_sharpened: tuple[float, float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Parity(_Frozen):

@@ -6,14 +6,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.data import pairing
 from gfs_sr.data.coarsen import Coarsening, TimeReduction, coarsen
 from gfs_sr.data.forecast import Field, Forecast, ReadField
-from gfs_sr.data.grid import FloatArray, Grid, Registration
+from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.variables import TimeKind, lookup
-from gfs_sr.errors import GapInLeadTimes, ShapeMismatch
-
-OFF_POINT = 0.02  # of a fine cell: GRIB1 keeps millidegrees
-HOUR = np.timedelta64(3600 * 10**9, "ns")
+from gfs_sr.errors import GapInLeadTimes
 
 
 def align(truth: Forecast, coarse: Forecast, how: Coarsening) -> tuple[Forecast, Forecast]:
@@ -26,48 +24,16 @@ def align(truth: Forecast, coarse: Forecast, how: Coarsening) -> tuple[Forecast,
             one of the wanted frames covers.
 
     Raises:
-        ShapeMismatch: the grids do not fit the scale factor or the registration, or do not overlap.
+        ShapeMismatch: the grids do not fit the scale factor, or do not overlap.
+        RegistrationMismatch: the coarse points lie otherwise than the registration says.
         GapInLeadTimes: the times do not fit the time factor, or do not overlap.
     """
     where = f"{truth.source} against {coarse.source}"
-    rows = _shared(truth.grid.lat[0] - truth.grid.lat, truth.grid.lat[0] - coarse.grid.lat, how, "latitude", where)
-    turns = np.round((coarse.grid.lon - truth.grid.lon.mean()) / 360.0) * 360.0
-    east = coarse.grid.lon - turns - truth.grid.lon[0]
-    cols = _shared(truth.grid.lon - truth.grid.lon[0], east, how, "longitude", where)
-    coarse = cut(_in_time(truth, coarse, how, where), rows[1], cols[1])
-    fine = cut(truth, rows[0], cols[0])
-    return _same_times(fine, coarse, how.time_factor, where)
-
-
-def _shared(fine: FloatArray, coarse: FloatArray, how: Coarsening, axis: str, where: str) -> tuple[slice, slice]:
-    """(fine, coarse) slices; both positions run from the first fine point on, degrees."""
-    s = how.scale_factor
-    spacing = (fine[-1] - fine[0]) / max(fine.size - 1, 1)
-    if coarse.size > 1:
-        found = (coarse[-1] - coarse[0]) / (coarse.size - 1) / spacing
-        if abs(found - s) > 0.01 * s:
-            raise ShapeMismatch(
-                f"coarse cells are {found:.3g} fine ones wide in {axis}, and the model refines {s} times",
-                where,
-                f"use a model of scale factor {round(found)}, or other coarse fields",
-            )
-    offset = 0.0 if how.registration is Registration.NODE else (s - 1) / 2
-    first = coarse / spacing - offset  # fine index of each coarse cell's first fine cell
-    index = np.rint(first).astype(np.int64)
-    if np.abs(first - index).max() > OFF_POINT * s:
-        raise ShapeMismatch(
-            f"coarse points lie {np.abs(first - index).max():.2g} fine cells beside those of {how.registration} "
-            f"registration in {axis}",
-            where,
-            "use a model of the other registration, or interpolate the coarse fields to points that fit",
-        )
-    width = 1 if how.registration is Registration.NODE else s
-    inside = np.flatnonzero((index >= 0) & (index + width <= fine.size))
-    if not inside.size:
-        raise ShapeMismatch(f"the {axis}s do not overlap", where, "give fields of the same region")
-    start = int(index[inside[0]])
-    stop = min(int(index[inside[-1]]) + s, fine.size)
-    return slice(start, stop), slice(int(inside[0]), int(inside[-1]) + 1)
+    found = pairing.align(coarse.grid, truth.grid, how.scale_factor, how.registration, where)
+    rows, cols = found.rows, found.columns
+    given = cut(_in_time(truth, coarse, how, where), as_slice(rows.coarse), as_slice(cols.coarse))
+    fine = cut(truth, as_slice(rows.fine), as_slice(cols.fine))
+    return _same_times(fine, given, how.time_factor, where)
 
 
 def _in_time(truth: Forecast, coarse: Forecast, how: Coarsening, where: str) -> Forecast:
@@ -121,3 +87,8 @@ def _part(read: ReadField, rows: slice, cols: slice) -> ReadField:
         return field
 
     return part
+
+
+def as_slice(indices: range) -> slice:
+    """The same run of indices."""
+    return slice(indices.start, indices.stop)

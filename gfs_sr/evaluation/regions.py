@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.data.grid import FloatArray, Grid
+from gfs_sr.data.grid import FloatArray, Grid, Registration
+from gfs_sr.data.pairing import align
 from gfs_sr.data.sources import open_statics
 from gfs_sr.data.terrain import terrain_on
 from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
-from gfs_sr.errors import ShapeMismatch, UsageError
+from gfs_sr.errors import InputError, ShapeMismatch, UsageError
+from gfs_sr.evaluation.pairs import as_slice
 from gfs_sr.evaluation.records import WHOLE
 
 BoolArray = npt.NDArray[np.bool_]
 
 HEIGHTS_M = (0.0, 200.0, 500.0, 1000.0, 2000.0)  # classes of terrain, of land alone; the last is open
 LEAST_CELLS = 25  # of a region; fewer make no score
-SAME_POINT_DEG = 1e-3
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,17 @@ def _heights(height: FloatArray, land: BoolArray) -> dict[str, BoolArray]:
 
 def _read(path: Path, grid: Grid) -> Mapping[str, FloatArray]:
     fields, own = open_statics(path, (OROGRAPHY, LAND_SEA_MASK))
-    rows = np.rint((own.lat[0] - grid.lat) / own.spacing_deg[0]).astype(np.int64)
-    cols = np.rint(np.mod(grid.lon - own.lon[0] + SAME_POINT_DEG, 360.0) / own.spacing_deg[1]).astype(np.int64)
-    fits = rows.min() >= 0 and rows.max() < own.lat.size and cols.max() < own.lon.size
-    if (
-        not fits
-        or max(
-            np.abs(own.lat[rows] - grid.lat).max(),
-            np.abs((own.lon[cols] - grid.lon + 180.0) % 360.0 - 180.0).max(),
-        )
-        > SAME_POINT_DEG
-    ):
-        raise ShapeMismatch(
-            "the statics do not lie on the truth's cells", str(path), "give statics on the truth's own grid, or none"
-        )
-    return {name: np.asarray(field, np.float64)[rows[:, None], cols] for name, field in fields.items()}
+    try:
+        found = align(grid, own, 1, Registration.NODE, str(path))
+    except InputError as error:
+        raise _beside(path) from error
+    if (len(found.rows.coarse), len(found.columns.coarse)) != grid.shape:
+        raise _beside(path)
+    cells = (as_slice(found.rows.fine), as_slice(found.columns.fine))
+    return {name: np.asarray(field, np.float64)[cells] for name, field in fields.items()}
+
+
+def _beside(path: Path) -> ShapeMismatch:
+    return ShapeMismatch(
+        "the statics do not lie on the truth's cells", str(path), "give statics on the truth's own grid, or none"
+    )

@@ -1,10 +1,11 @@
 """Supervised training of any family: streams in, losses composed, our checkpoint out."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from gfs_sr.models.checkpoint import KEY, Checkpoint, pack
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.datamodule import Batch, TrainingData
 from gfs_sr.training.distributed import broadcast, gathered, means, whole_batch
+from gfs_sr.training.fields import Fields
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
 from gfs_sr.training.sample import validation_sample
@@ -190,6 +192,7 @@ class Supervised(L.LightningModule):
         licences = sorted({each.provenance.get("licence", "") for each in sets} - {""})
         facts = {
             "trained on": ", ".join(sources),
+            "period": _period(sets),
             "validated on": ", ".join(self.data.validation),
             "licences": "; ".join(licences),
             "data digest": self.data.digest,
@@ -223,6 +226,12 @@ def _core(fine: Tensor, size: torch.Size) -> Tensor:
     """The middle of a prediction that covers the context too."""
     rows, columns = ((have - want) // 2 for have, want in zip(fine.shape[-2:], size, strict=True))
     return fine[..., rows : rows + size[0], columns : columns + size[1]]
+
+
+def _period(sets: Sequence[Fields]) -> str:
+    """First and last day of what was trained on."""
+    ends = [time for each in sets if each.times.size for time in (each.times.min(), each.times.max())]
+    return f"{np.datetime_as_string(min(ends), 'D')} to {np.datetime_as_string(max(ends), 'D')}" if ends else ""
 
 
 def supervised(module: L.LightningModule) -> Supervised:

@@ -8,7 +8,7 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.sources import open_forecast
 from gfs_sr.data.time_axis import TimeAxis
-from gfs_sr.errors import GapInLeadTimes, NothingToUpscale, ShapeMismatch
+from gfs_sr.errors import GapInLeadTimes, NothingToUpscale, RegistrationMismatch, ShapeMismatch
 from gfs_sr.evaluation.cases import CaseFiles, list_cases, open_case
 from gfs_sr.evaluation.evaluate import Settings, evaluate
 from gfs_sr.evaluation.pairs import align
@@ -87,9 +87,9 @@ def test_the_truth_begins_with_the_first_coarse_frame_it_has():
 @pytest.mark.parametrize(
     ("changes", "error", "match"),
     [
-        ({"spacing": 0.3}, ShapeMismatch, "refines 4 times"),
-        ({"spacing": 0.4, "north": 50.05}, ShapeMismatch, "beside those of node"),
-        ({"spacing": 0.4, "north": 10.0}, ShapeMismatch, "do not overlap"),
+        ({"spacing": 0.3}, ShapeMismatch, "not 4"),
+        ({"spacing": 0.4, "north": 50.05}, RegistrationMismatch, "neither by node nor by cell"),
+        ({"spacing": 0.4, "north": 10.0}, ShapeMismatch, "share no cell"),
         ({"spacing": 0.4, "first_hour": 48}, GapInLeadTimes, "times do not overlap"),
         ({"spacing": 0.4, "step_hours": 1.5}, GapInLeadTimes, "every 1.5 fine ones"),
     ],

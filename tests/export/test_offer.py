@@ -44,3 +44,19 @@ def test_the_skill_of_a_report_becomes_the_manifests(tmp_path: Path) -> None:
     assert skill.best_baseline == "sharpened bicubic"
     with pytest.raises(MissingFile):
         offer(make_checkpoint({"family": "interpolation"}), None, None, [tmp_path / "none.json"])
+
+
+def test_of_a_report_on_several_models_the_lines_of_its_own_are_taken(tmp_path: Path) -> None:
+    line = {
+        **{"task": "joint", "variable": "t2m", "lead_class": "interpolated"},
+        **{"rmse_plain": 2.0, "best_plain": "bicubic/linear", "skill_plain": 0.5, "skill_plain_ci": [0.4, 0.61234]},
+        **{"rmse_sharpened": 1.0, "best_sharpened": "sharpened bicubic/linear", "skill_sharpened": 0.2},
+        **{"skill_sharpened_ci": None},
+    }
+    lines = [line | {"model": "ours"}, line | {"model": "other", "skill_plain": 0.9}]
+    report = tmp_path / "metrics.json"
+    report.write_text(json.dumps({"models": ["other", "ours"], "forecasts": ["a.grib"], "lines": lines}))
+    (skill,) = offer(make_checkpoint({"family": "interpolation"}), "ours", None, [report]).skill
+    assert (skill.skill, skill.interval, skill.interval_sharpened) == (0.5, (0.4, 0.6123), None)
+    with pytest.raises(UsageError, match="the report ranks other, ours"):
+        offer(make_checkpoint({"family": "interpolation"}), "third", None, [report])
