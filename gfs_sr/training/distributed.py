@@ -29,7 +29,7 @@ def ranks() -> int:
 
 @contextmanager
 def whole_batch() -> Iterator[None]:
-    """Within it, `total`, `extremes` and `anywhere` are over the batches of all ranks; each must ask for the same."""
+    """Within it, `summed`, `extremes` and `anywhere` are over the batches of all ranks; each must ask for the same."""
     token = _in_whole_batch.set(True)
     try:
         yield
@@ -42,7 +42,7 @@ def parts() -> int:
     return ranks() if _in_whole_batch.get() else 1
 
 
-def total(share: Tensor) -> Tensor:
+def summed(share: Tensor) -> Tensor:
     """The sum over the parts, without gradient where there are several."""
     return _reduced(share, dist.ReduceOp.SUM) if parts() > 1 else share
 

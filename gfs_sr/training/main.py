@@ -64,9 +64,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     add("--estimate", action="store_true", help="Measure steps of several patch and batch sizes, print, and end.")
     add("--loggers", type=list[LoggerName], default=["tensorboard", "csv"], help="Where the figures go.")
     add("--wandb", type=WandbConfig, default=WandbConfig(), help="Weights & Biases, where it is among the loggers.")
-    add(
-        "--checkpoints", type=CheckpointConfig, default=CheckpointConfig(), help="last.ckpt, and what beside it."
-    )
+    add("--checkpoints", type=CheckpointConfig, default=CheckpointConfig(), help="last.ckpt, and what beside it.")
     parser.add_class_arguments(callbacks.AveragedWeights, "ema")
     parser.add_class_arguments(callbacks.FailFast, "fail_fast")
     parser.add_class_arguments(callbacks.StopAtBest, "early_stopping")

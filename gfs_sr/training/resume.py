@@ -64,7 +64,7 @@ class LastCheckpoint(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The clock counts training; the data go on where they were."""
         self._since = time.monotonic()
-        if self._taken_up is not None:
+        if self._taken_up is not None and trainer.train_dataloader is not None:
             # Lightning has made the loader before it restores it, and then leaves it as it is
             trainer.train_dataloader.load_state_dict({"given": self._batches})
 

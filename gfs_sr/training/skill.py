@@ -11,6 +11,7 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import VARIABLES
 from gfs_sr.models.interpolation import Interpolation, pad_edges
 from gfs_sr.models.receptive_field import Reach
+from gfs_sr.training.distributed import gathered
 
 # fitted on real fields (specification section 2.6 names the range): what sharpening before each kernel pays most
 AMOUNTS: Final = {
@@ -79,13 +80,19 @@ class SkillMeter:
                 self._count[name] += float(mask[sample, :, channel].sum())
 
     def compute(self, data: str) -> tuple[Skill, ...]:
-        """A line per variable that was seen."""
+        """A line per variable that was seen, by whichever process."""
         lines = []
-        for name, squares in sorted(self._squares.items()):
+        every_rank = gathered((self._squares, self._count))
+        seen = {name for squares, _ in every_rank for name in squares}
+        for name in sorted(seen):
+            squares: defaultdict[object, float] = defaultdict(float)
+            for part, _ in every_rank:
+                for key, value in part.get(name, {}).items():
+                    squares[key] += value
             own = squares[None] ** 0.5
             plain = {key: value for key, value in squares.items() if isinstance(key, tuple) and not key[1]}
             every = {key: value for key, value in squares.items() if isinstance(key, tuple)}
-            if not plain or not self._count[name]:
+            if not plain or not any(count.get(name) for _, count in every_rank):
                 continue
             best = min(plain, key=lambda key: plain[key])
             best_all = min(every.values())

@@ -1,16 +1,20 @@
 """A training that is killed and resumed: `python -m tests.training.lives LIVES.json`, each life a process of its own.
 
-LIVES.json is a list of lives: `arguments` of `gfs-sr train`, the path of its `curve`, and when it ends by SIGKILL:
-`kill` is null (it lives to the end), or [moment, count], with a moment of `MOMENTS` and the count of steps, of writings
-or of the curve's rows at which it comes. One process imports everything once and forks each life, one after the other.
-It prints how each ended: 0, or minus the signal.
+LIVES.json is a list of lives: `arguments` of `gfs-sr train`, the path of its `curve`, how many `ranks` train together,
+and when the last of them ends by SIGKILL: `kill` is null (it lives to the end), or [moment, count], with a moment of
+`MOMENTS` and the count of steps, of writings or of the curve's rows at which it comes. One process imports everything
+once and forks each life, one after the other, with the environment that torchrun gives. Like torchrun it ends all ranks
+with the first that fails. It prints how each life ended: 0, or minus the signal. Ranks but the first may write nothing.
+A `noisy` life adds random numbers to its gradients.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 import time
+import traceback
 import warnings
 from pathlib import Path
 
@@ -71,11 +75,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def live(arguments: list[str], kill: tuple[str, int] | None) -> None:
+def live(arguments: list[str], kill: tuple[str, int] | None, noisy: bool) -> None:
     """One life; does not return where it is killed."""
     warnings.simplefilter("ignore")
     command = training.parse(arguments)
-    command.trainer.callbacks.append(Noise())
+    if noisy:
+        command.trainer.callbacks.append(Noise())
     moment, count = kill or ("", 0)
     if moment in CALLBACK_MOMENTS:
         command.trainer.callbacks.append(Kill(moment, count))
@@ -93,31 +98,65 @@ def live(arguments: list[str], kill: tuple[str, int] | None) -> None:
     training.run(command)
 
 
+def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
+    """Of one process of several, as torchrun sets it."""
+    facts = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "GROUP_RANK": 0,
+             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}  # fmt: skip
+    return {name: str(value) for name, value in facts.items()}
+
+
+def refuse_writing(folder: Path) -> None:
+    """Any file below `folder` that is opened for writing from now on is an error."""
+
+    def watch(event: str, details: tuple) -> None:
+        if event == "open" and isinstance(details[0], str) and details[0].startswith(str(folder)):
+            _, mode, flags = details
+            if flags & (os.O_WRONLY | os.O_RDWR) or set(mode or "") & set("wax+"):
+                raise PermissionError(f"written by a rank that is not the first: {details[0]}")
+
+    sys.addaudithook(watch)
+
+
+def fork(log: Path, life: dict, rank: int, port: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    ranks = life.get("ranks", 1)
+    if rank:
+        refuse_writing(Path(life["curve"]).parents[1])
+    if ranks > 1:
+        os.environ |= environment(rank, ranks, port)
+    try:
+        live(life["arguments"], life["kill"] if rank == ranks - 1 else None, life["noisy"])
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
 def main(path: Path) -> list[int]:
     ends = []
     for life in json.loads(path.read_text()):
         kill = life["kill"]
-        child = os.fork()
-        if child == 0:
-            log = os.open(path.with_name("lives.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            try:
-                live(life["arguments"], kill)
-                os._exit(0)
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                os._exit(1)
-        if kill is not None and kill[0] == "rows":
-            curve = Path(life["curve"])
-            while os.waitpid(child, os.WNOHANG) == (0, 0):
-                if curve.is_file() and curve.read_bytes().count(b"\n") > kill[1]:
-                    os.kill(child, signal.SIGKILL)
-                    break
-                time.sleep(0.001)
-        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        children = {fork(path.with_name("lives.log"), life, rank, port) for rank in range(life.get("ranks", 1))}
+        end, curve = 0, Path(life["curve"])
+        while children:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if child:
+                children.remove(child)
+                end = end or os.waitstatus_to_exitcode(status)
+            rows = kill is not None and kill[0] == "rows" and curve.is_file() and curve.read_bytes().count(b"\n")
+            if end or (rows and rows > kill[1]):
+                for each in children:
+                    os.kill(each, signal.SIGKILL)
+            time.sleep(0.001)
+        ends.append(end)
     return ends
 
 

@@ -1,5 +1,10 @@
 """Whole runs on real bundled data, a few seconds each: configurations and command lines."""
 
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,3 +49,37 @@ def arguments(tmp_path: Path, text: str, steps: int = 20, epochs: int = 2, **mor
         "data.validation_steps": "2", "trainer.max_epochs": str(epochs), "output": str(tmp_path / "run"),
     } | more  # fmt: skip
     return ["-c", str(config), *(f"--{key}={value}" for key, value in options.items())]
+
+
+Death = tuple[str, int] | None
+
+
+@dataclass(frozen=True)
+class Life:
+    """One process of a run, or several together."""
+
+    folder: Path
+    options: dict[str, str]
+    death: Death = None  # see tests.training.lives
+    ranks: int = 1
+    noisy: bool = False  # steps draw global random numbers
+
+
+def live_all(tmp_path: Path, text: str, lives: list[Life]) -> list[int]:
+    """Live one life after the other, outside this process; how each ended."""
+    plan = []
+    for life in lives:
+        life.folder.mkdir(exist_ok=True)
+        plan.append(
+            {"arguments": arguments(life.folder, text, **life.options), "kill": life.death, "ranks": life.ranks,
+             "noisy": life.noisy, "curve": str(life.folder / "run" / "csv" / "metrics.csv")}
+        )  # fmt: skip
+    (tmp_path / "lives.json").write_text(json.dumps(plan))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.lives", str(tmp_path / "lives.json")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False, timeout=540,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ends: list[int] = json.loads(done.stdout)
+    assert 1 not in ends, (tmp_path / "lives.log").read_text()
+    return ends

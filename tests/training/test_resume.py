@@ -1,55 +1,25 @@
 import csv
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training.lives import CALLBACK_MOMENTS
-from tests.training.runs import FACTORIZED, FUSED, arguments
+from tests.training.runs import FACTORIZED, FUSED, Death, Life, live_all
 
 KILLED = -signal.SIGKILL
 NOT_OF_THE_RUN = {"seconds", "window"}  # clocks
 
 
-Death = tuple[str, int] | None
-
-
-def run_lives(
-    tmp_path: Path, text: str, deaths: list[Death], last: dict[str, str] | None = None, **options: str
-) -> tuple[Path, Path, list[int]]:
-    """An uninterrupted run, one with these lives, and how the latter ended.
-
-    Args:
-        tmp_path: what their folders are made in.
-        text: the configuration.
-        deaths: how each life ends.
-        last: options of the last life and of the uninterrupted run alone.
-        options: of all lives.
-    """
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    lives = []
+def run_lives(tmp_path: Path, text: str, deaths: list[Death], **options: str) -> tuple[Path, Path, list[int]]:
+    """An uninterrupted run, one with these deaths, and how the lives of the latter ended."""
     options = {"trainer.log_every_n_steps": "1", "ckpt_path": "last"} | options
-    for folder, ends in ((whole, [None]), (killed, deaths)):
-        folder.mkdir()
-        for kill in ends:
-            given = arguments(folder, text, **options | ((last or {}) if kill is None else {}))
-            lives.append({"arguments": given, "kill": kill, "curve": str(folder / "run" / "csv" / "metrics.csv")})
-    (tmp_path / "lives.json").write_text(json.dumps(lives))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.lives", str(tmp_path / "lives.json")],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False, timeout=540,
-    )  # fmt: skip
-    log = tmp_path / "lives.log"
-    assert done.returncode == 0, done.stderr
-    ends = json.loads(done.stdout)
-    assert 1 not in ends, log.read_text()
-    return whole / "run", killed / "run", ends[1:]
+    runs = [Life(tmp_path / "whole", options, noisy=True)]
+    runs += [Life(tmp_path / "killed", options, death, noisy=True) for death in deaths]
+    ends = live_all(tmp_path, text, runs)
+    return tmp_path / "whole" / "run", tmp_path / "killed" / "run", ends[1:]
 
 
 def differences(one, other, where="") -> list[str]:

@@ -1,7 +1,7 @@
 """RMSE, SSIM, PSNR and spectra of every validation, in normalized units."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -9,12 +9,14 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from gfs_sr.training.datamodule import Batch
+from gfs_sr.training.distributed import gathered
 from gfs_sr.training.losses import similarity, spectral
 from gfs_sr.training.losses.masked import plane_mean
 from gfs_sr.training.skill import names_of
 from gfs_sr.training.supervised import supervised
 
 DATA_RANGE = similarity.DATA_RANGE
+Sum = TypeVar("Sum", float, Tensor)
 
 
 class ValidationScores(Callback):
@@ -68,22 +70,32 @@ class ValidationScores(Callback):
                 self._powers[name] = self._powers[name] + power if name in self._powers else power
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log."""
-        squares = {name: float(value) for name, value in self._squares.items()}
-        cells = {name: float(value) for name, value in self._cells.items()}
+        """Log, over the steps of all processes."""
+        squares = _merged({name: float(value) for name, value in self._squares.items()})
+        cells = _merged({name: float(value) for name, value in self._cells.items()})
+        similar = [each for part in gathered([float(value) for value in self._similar]) for each in part]
         counted = sum(cells.values())
         if not counted:
             return
         mse = torch.tensor(sum(squares.values()) / counted)
         scores = {"val/rmse": mse.sqrt(), "val/psnr": 20 * torch.log10(torch.tensor(DATA_RANGE)) - 10 * mse.log10()}
-        if self._similar:
-            scores["val/ssim"] = torch.stack(self._similar).mean()
+        if similar:
+            scores["val/ssim"] = torch.tensor(similar).mean()
         scores |= {
             f"val/rmse/{name}": torch.tensor((squares[name] / cells[name]) ** 0.5) for name in squares if cells[name]
         }
-        self.spectra = {name: power.cpu() for name, power in self._powers.items()}
+        self.spectra = _merged({name: power.cpu() for name, power in self._powers.items()})
         scores["val/lsd"] = torch.stack([log_spectral_distance(*each) for each in self.spectra.values()]).mean()
         pl_module.log_dict(scores)
+
+
+def _merged(own: dict[str, Sum]) -> dict[str, Sum]:
+    """Sums by name, over all processes."""
+    merged: dict[str, Sum] = {}
+    for part in gathered(own):
+        for name, value in part.items():
+            merged[name] = merged[name] + value if name in merged else value
+    return merged
 
 
 def log_spectral_distance(power: Tensor, truth: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gfs_sr.training.distributed import anywhere, parts, summed
 from gfs_sr.training.losses.registry import LOSSES, MIXTURES, terms_of
 from gfs_sr.training.losses.similarity import DATA_RANGE, too_small
 
@@ -126,7 +127,7 @@ def sample_loss(
     lines: dict[str, Tensor] = {}
     for group in [*config.variables, None]:
         chosen = [[(each if each in config.variables else None) == group for each in sample] for sample in names]
-        if not any(map(any, chosen)):
+        if not anywhere(any(map(any, chosen)), mask.device):  # every process must take part in a mean, or none
             continue
         weight = 1.0 if group is None else config.variables[group]
         if not weight:
@@ -152,7 +153,8 @@ def relative_scale(base: Tensor, target: Tensor, mask: Tensor, floor: float = 2e
     count = valid.sum(dim=(1, 2, 3, 4)).clamp(min=1)
     error = torch.nan_to_num(base.float() - target.float()).square() * valid
     size = (error.sum(dim=(1, 2, 3, 4)) / count).clamp(min=floor**2).sqrt()
-    scale: Tensor = (size.log() * own + size.log().mean() * (1 - own)).exp().detach()
+    typical = summed(size.log().mean()) / parts()
+    scale: Tensor = (size.log() * own + typical * (1 - own)).exp().detach()
     return scale.reshape(-1, 1, 1, 1, 1)
 
 

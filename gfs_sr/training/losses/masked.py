@@ -2,13 +2,18 @@
 
 from torch import Tensor
 
+from gfs_sr.training.distributed import parts, summed
+
 MASK_EPSILON = 1e-6  # a batch without a valid cell has loss 0, not NaN
 
 
 def masked_mean(values: Tensor, mask: Tensor, area: Tensor | None = None) -> Tensor:
-    """Mean over the cells where `mask` (of the same shape, 0 or 1) is 1, weighted by `area` (broadcastable)."""
+    """Mean over the cells where `mask` (of the same shape, 0 or 1) is 1, weighted by `area` (broadcastable).
+
+    Where a batch lies on several processes, this one's share of the mean: the average of the shares is the mean.
+    """
     weight = mask if area is None else mask * area
-    return (values * weight).sum() / (weight.sum() + MASK_EPSILON)
+    return parts() * (values * weight).sum() / (summed(weight.sum()) + MASK_EPSILON)
 
 
 def difference_mean(values: Tensor, mask: Tensor, area: Tensor | None, dim: int) -> Tensor:

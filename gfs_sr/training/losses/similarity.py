@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfs_sr.errors import UsageError
+from gfs_sr.training.distributed import extremes
 from gfs_sr.training.losses.masked import MASK_EPSILON, masked_mean, plane_mean
 
 WINDOW = 11  # cells per side
@@ -80,6 +81,7 @@ def _common_range(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Ten
         both = torch.stack([prediction, target])
         low = torch.where(mask > 0, both, torch.inf).amin()
         high = torch.where(mask > 0, both, -torch.inf).amax()
+        low, high = extremes(low, high)
         low = torch.where(low.isfinite(), low, 0.0)
         return low, (high - low).clamp(min=MASK_EPSILON)
 
