@@ -115,3 +115,41 @@ def test_relative_error_leaves_out_what_is_too_small_to_divide_by():
     scene = registry.Scene(prediction[None], truth[None], None, 1.0, variable="tp")
     assert registry.score(["relative error"], scene)["relative error"] == pytest.approx((0.5 + 0.25) / 2)
     assert "relative error" not in registry.metrics_of("t2m")
+
+
+def test_ssim_of_the_registry_weighs_the_central_cell_of_each_window(pair):
+    prediction, truth = pair
+    weights = np.linspace(1, 3, 23)[:, None] * np.linspace(1, 2, 31)
+    for p, y in zip(prediction, truth, strict=True):
+        _, similarity = skimage.metrics.structural_similarity(
+            y, p, data_range=900.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+        )
+        expected = np.average(similarity[5:-5, 5:-5], weights=weights[5:-5, 5:-5])
+        scene = registry.Scene(p[None], y[None], weights, 900.0)
+        assert registry.score(["SSIM"], scene)["SSIM"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_correlation_keeps_its_digits_where_pressure_hardly_varies():
+    truth = 101250 + 0.5 * fields.waves(2, 30, 40)
+    prediction = truth + 0.5 * fields.waves(2, 30, 40, seed=9)
+    scene = registry.Scene(prediction, truth, None, 1.0, variable="msl")
+    expected = np.corrcoef((prediction - 101250).ravel(), (truth - 101250).ravel())[0, 1]
+    assert registry.score(["correlation"], scene)["correlation"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_vector_misses_where_either_component_does():
+    truth = np.zeros((1, 2, 2))
+    u, v = np.full((1, 2, 2), 3.0), np.full((1, 2, 2), 4.0)
+    u[0, 0, 0] = v[0, 1, 1] = np.nan
+    v[0, 0, 1] = 0.0
+    scene = registry.Scene(u, truth, None, 1.0, partner=registry.Scene(v, truth, None, 1.0))
+    assert registry.score(["vector error"], scene)["vector error"] == pytest.approx((3 + 5) / 2)
+
+
+def test_cells_that_miss_weigh_nothing_in_psnr(pair):
+    prediction, truth = pair
+    holed = truth.copy()
+    holed[:, 3:9, 4:20] = np.nan
+    kept = np.isfinite(holed)
+    expected = 20 * np.log10(900) - 10 * np.log10(((prediction - truth)[kept] ** 2).mean())
+    assert registry.score(["PSNR"], registry.Scene(prediction, holed, None, 900.0))["PSNR"] == pytest.approx(expected)

@@ -70,6 +70,20 @@ def test_values_are_vectorized_over_rows(answering):
         assert metric.value(table[None, :2]).shape == (1, 2), name
 
 
+def test_what_a_forecast_has_where_the_truth_misses_changes_no_score(answering):
+    truth = answering.truth.copy()
+    truth[:, 20:24, 30:33] = np.nan
+    truth[2] = np.nan
+    found = []
+    for garbage in (0.0, 1e4, np.nan):
+        spoilt = replace(answering, prediction=np.where(np.isnan(truth), garbage, answering.prediction), truth=truth)
+        spoilt = replace(spoilt, partner=spoilt)
+        found.append(registry.tally(registry.available(spoilt), spoilt))
+    for key, rows in found[0].items():
+        assert_allclose(found[1][key], rows, rtol=1e-12, err_msg=key)
+        assert_allclose(found[2][key], rows, rtol=1e-12, err_msg=key)
+
+
 BEST = {"lower": (0.0,), "higher": (1.0, np.inf), "zero": (0.0,), "one": (1.0,)}
 
 
