@@ -11,6 +11,7 @@ def train(context: typer.Context) -> None:
 
     def work() -> dict[str, str]:
         try:
+            from gfs_sr.training.distributed import is_first
             from gfs_sr.training.estimate import Estimate
             from gfs_sr.training.main import main
         except ImportError as error:
@@ -20,6 +21,13 @@ def train(context: typer.Context) -> None:
                 f"training needs {error.name}, which is not installed", "gfs-sr train", "pip install 'gfs-sr[train]'"
             ) from error
         result = main(context.args)
+        if not is_first():
+            return {}  # one process speaks for all
         return {"estimate" if isinstance(result, Estimate) else "checkpoint": str(result)}
 
-    finish(work, lambda report: print(*report.values()), json_output=False, debug="--debug" in context.args)
+    finish(
+        work,
+        lambda report: print("\n".join(report.values())) if report else None,
+        json_output=False,
+        debug="--debug" in context.args,
+    )

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from gfs_sr.errors import UsageError
@@ -25,6 +26,11 @@ _AUTOMATIC: Final = ("auto", -1, "-1")
 def ranks() -> int:
     """Processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process writes files and speaks to the user; known before the processes meet."""
+    return int(getattr(rank_zero_only, "rank", None) or 0) == 0
 
 
 @contextmanager
