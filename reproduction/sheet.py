@@ -106,8 +106,8 @@ def _preface(model: str, sha256: str) -> str:
     return (
         "The published figures are means over 172 test days of an archive (GFS, 40–5° N, 65–100° E, 0.25°, 48 hourly "
         "frames, 2025-02-02 to 2025-07-23) that is not public, nor are the weights: they cannot be rerun. Ours are of "
-        "the same protocol A (half-pixel resizing, stretched clock, zero-padded bicubic, the published mean and spread) "
-        "on the bundled day: ARPEGE, 51.9–46.2° N, 5.8° W–2.1° E, 0.1°, 25 hourly frames of 2018-05-01, with "
+        "the same protocol A (half-pixel resizing, stretched clock, zero-padded bicubic, the published mean and "
+        "spread) on the bundled day: ARPEGE, 51.9–46.2° N, 5.8° W–2.1° E, 0.1°, 25 hourly frames of 2018-05-01, with "
         f"`{model}` ({sha256[:12]}) as the model. Another region, resolution and length: the numbers differ, what must "
         "agree is the order. There as here `bicubic` is far behind because five of six frames are zeros, and "
         "`tempinterp` equals `st_combined`. The day has no surface pressure. Ranking is protocol B's business."
