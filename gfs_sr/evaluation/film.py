@@ -15,7 +15,7 @@ from gfs_sr.evaluation.plots.coast import box, coastlines
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
 from gfs_sr.evaluation.plots.style import ERROR_COLORS, Values, display, error_limit, field_limits, number, palette
 
-LEVELS = 40  # colors of a frame: as many steps as an eye tells apart on a bar, and half the bytes of 256
+LEVELS = 32  # colors of a frame: as many steps as an eye tells apart on a bar, and half the bytes of 256
 WIDEST = 480  # pixels of a frame; finer fields are averaged
 FRAME_MS = 500
 ANIMATION_DPI = 75
@@ -83,8 +83,14 @@ def film(
     errors = Scale(shown.difference, ERROR_COLORS, -limit, limit)
     weights = np.cos(np.deg2rad(lat))[:, None]
     each = budget / (len(lead_hours) * (1 + 2 * len(estimates)))
+    middle = len(truth) // 2
     factor = -(-truth.shape[2] // WIDEST)
-    while factor < min(truth.shape[1:]) // 8 and len(_frame(shown.field(truth[0]), values, factor)) > each:
+
+    def size(factor: int) -> float:
+        error = shown.error(estimates[0][1][middle] - truth[middle])
+        return (len(_frame(shown.field(truth[middle]), values, factor)) + len(_frame(error, errors, factor))) / 2
+
+    while factor < min(truth.shape[1:]) // 8 and size(factor) > each:
         factor += 1
     held = np.clip(np.searchsorted(coarse_hours, lead_hours + 1e-6, side="right") - 1, 0, len(coarse_hours) - 1)
     coarse_images = [_frame(shown.field(field), values, 1) for field in coarse]
@@ -155,32 +161,36 @@ def animation(
         lon: (W,).
     """
     shown, colors = display(variable), palette(variable)
-    scale = Scale(shown.units, colors.name, *field_limits(shown.field(truth), colors.centered))
+    scale = Scale(shown.units, colors.name, *field_limits(shown.field(truth), colors.centered), levels=LEVELS)
     series = [("truth", truth), *estimates]
     blank = np.full(truth.shape[1:], np.nan)
     longest = max(labels, key=len)
-    figure = sheet(f"{long_name}, {longest}", [[Panel(name, "", blank, lat, lon, scale) for name, _ in series]])
+    figure = sheet(
+        long_name, longest, [[Panel(name, "", blank, lat, lon, scale) for name, _ in series]], panel_width=2.3
+    )
     figure.set_dpi(ANIMATION_DPI)
     canvas = FigureCanvasAgg(figure)
     axes = [axis for axis in figure.axes if axis.images]
     images = [axis.images[0] for axis in axes]
-    headline = figure.texts[0]
-    for artist in (*images, headline, *(axis.collections[0] for axis in axes)):
+    headline = figure.texts[1]
+    for artist in (*images, headline, *(coast for axis in axes for coast in axis.collections)):
         artist.set_animated(True)
     raster(canvas)
     background = canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]  # matplotlib's, as below
     frames = []
     for k, label in enumerate(labels):
         canvas.restore_region(background)  # type: ignore[no-untyped-call]
-        headline.set_text(f"{long_name}, {label}")
+        headline.set_text(label)
         figure.draw_artist(headline)
         for axis, image, (_, fields) in zip(axes, images, series, strict=True):
             image.set_data(np.ma.masked_invalid(shown.field(fields[k])))
             axis.draw_artist(image)
-            axis.draw_artist(axis.collections[0])
+            for coast in axis.collections:
+                axis.draw_artist(coast)
         frames.append(Image.fromarray(pixels_of(canvas)))
-    first = frames[len(frames) // 2].quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    # one palette for all frames: colors must not flicker
+    # one palette for all frames, from the first, middle and last: colors must not flicker
+    some = np.concatenate([np.asarray(frames[k]) for k in (0, len(frames) // 2, -1)])
+    first = Image.fromarray(some).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     same = [frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
     same[0].save(

@@ -1,238 +1,222 @@
 """index.html: one page that needs no other file and no network."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Protocol as Shape
+from importlib.resources import files
 
-from gfs_sr.data.variables import lookup
-from gfs_sr.evaluation.baselines import is_sharpened
-from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, Line, Mean, percent, skill
-from gfs_sr.evaluation.scoring import INTERPOLATED
+from gfs_sr.evaluation import html_tables as tables
+from gfs_sr.evaluation.gallery.section import Group, Section
+from gfs_sr.evaluation.picture import Picture
+from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line, Task
+from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, percent
+from gfs_sr.evaluation.slider import films_html
 
-STYLE = """
-:root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; --good: #116329; --bad: #a40e26; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 1240px; color: var(--ink); background: #fff;
-  font: 16px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; line-height: 1.25; }
-h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
-h3 { font-size: 1.05rem; margin: 1.6rem 0 .2rem; }
-p.sub, figcaption, .note { color: var(--soft); font-size: .92rem; }
-.verdict { border-left: 5px solid #0b3c5d; background: #f3f7fa; padding: .8rem 1.1rem; margin: 1.2rem 0;
-  font-size: 1.08rem; }
-.verdict p { margin: .3rem 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; min-width: 100%; }
-caption { text-align: left; color: var(--soft); padding: .2rem 0 .5rem; }
-th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; }
-thead th { border-bottom: 2px solid #8c959f; vertical-align: bottom; }
-th[scope=row], td.text, th.text { text-align: left; }
-td.good { color: var(--good); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; }
-figure { margin: 1.4rem 0; } figure img { max-width: 100%; height: auto; display: block; }
-figure.chart img { max-width: min(100%, 800px); }
-details { margin: .8rem 0; } summary { cursor: pointer; font-weight: 600; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .92rem; }
-dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-.warn { background: #fff8e5; border-left: 5px solid #d98e04; padding: .5rem 1rem; font-size: .92rem; }
-@media (max-width: 600px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
-  body { padding: 1rem .8rem; }
-  figure.map .scroll img { max-width: none; width: 900px; } }
-"""
+SPACE = {"joint": "between the coarse points and frames", "space": "between the coarse points"}
 
 
-class Shown(Shape):
-    """What the page needs of a picture."""
+@dataclass(frozen=True)
+class _Part:
+    """A heading of the page and what stands below it."""
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def uri(self) -> str: ...  # noqa: D102
-
-    @property
-    def caption(self) -> str: ...  # noqa: D102
-
-    @property
-    def alt(self) -> str: ...  # noqa: D102
+    key: str
+    title: str
+    html: str
 
 
-def page(evaluation: Evaluation, pictures: Sequence[Shown]) -> str:
-    """The whole report as HTML."""
-    forecasts = len(evaluation.cases)
-    registered = evaluation.protocol.registered
-    body = [
-        f"<h1>{escape(evaluation.model)} against the truth</h1>",
-        f"<p class=sub>{forecasts} forecast{'s' * (forecasts != 1)} · protocol {evaluation.protocol.name} · "
-        f"{escape(evaluation.settings['factors'])} · {escape(evaluation.settings['registration'])} registration</p>",
-        "<section class=verdict aria-label=Verdict>",
-        *(f"<p>{escape(text)}</p>" for text in (evaluation.verdict() if registered else [evaluation.protocol.summary])),
-        "</section>",
-    ]
-    if registered:
-        body += _registered(evaluation, pictures)
-    else:
-        body += ["<h2>Scores in the seed system's terms</h2>", _seed_table(evaluation.means())]
-    body += _about(evaluation)
+def page(evaluation: Evaluation, sections: Sequence[Section], embedded: frozenset[str]) -> str:
+    """The whole report as HTML.
+
+    Args:
+        evaluation: its results.
+        sections: pictures in the order of the page.
+        embedded: names of the pictures the page holds; the others are named as files.
+    """
+    parts = (
+        _registered(evaluation, sections, embedded)
+        if evaluation.protocol.registered
+        else [
+            _Part("scores", "Scores in the seed system's terms", tables.seed_table(evaluation.seed_means())),
+            *(_section(section, embedded) for section in sections),
+        ]
+    )
+    parts.append(_Part("about", "What was compared", _about(evaluation)))
+    contents = "".join(f'<li><a href="#{part.key}">{escape(part.title)}</a></li>' for part in parts)
+    body = "".join(
+        f'<section id="{part.key}" aria-labelledby="{part.key}-title">'
+        f'<h2 id="{part.key}-title">{escape(part.title)}</h2>'
+        f"{part.html}</section>\n"
+        for part in parts
+    )
+    assets = files("gfs_sr.evaluation") / "assets"
+    style = (assets / "page.css").read_text(encoding="utf-8")
+    script = (assets / "page.js").read_text(encoding="utf-8")
+    title = escape(" and ".join(evaluation.models[:3]))
     return (
         "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
         '<link rel=icon href="data:,">\n'
-        f"<title>{escape(evaluation.model)}: evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+        f"<title>{title}: evaluation</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        "<a class=skip href=#main>Skip to the verdict</a>\n"
+        f"<header><h1>{title} against the truth</h1>\n<p class=sub>{_facts(evaluation)}</p></header>\n"
+        f"<main id=main>\n{_verdict(evaluation)}\n"
+        f"<nav aria-label=Contents><ol>{contents}</ol></nav>\n{body}</main>\n"
+        "<footer><p class=note>Every number of this page is in metrics.csv and metrics.json beside it, in canonical "
+        "units; every picture is in figures/.</p></footer>\n"
+        f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
-def _registered(evaluation: Evaluation, pictures: Sequence[Shown]) -> list[str]:
-    by_name = {picture.name: picture for picture in pictures}
-    lines = evaluation.lines()
-    body = ["<h2>Skill</h2>", _skill_table(lines)]
-    body += [_figure(by_name[name], "chart") for name in ("skill_joint", "skill_space") if name in by_name]
-    if "lead_times" in by_name:
-        body += ["<h2>By lead time</h2>", _figure(by_name["lead_times"], "wide")]
-    maps = [picture for picture in pictures if picture.name.startswith("maps_")]
-    if maps:
-        body.append("<h2>Maps</h2>")
-        for picture in maps:
-            variable = picture.name.removeprefix("maps_")
-            body += [f"<h3>{variable}: {lookup(variable).long_name}</h3>", _figure(picture, "map")]
-    body += ["<h2>All scores</h2>", _scores_table(evaluation, "physical"), _scores_table(evaluation, "normalized")]
-    body += ["<h2>Against each interpolation</h2>", *_every_rival(evaluation)]
-    return body
-
-
-def _skill_table(lines: Sequence[Line]) -> str:
-    rows = [
-        f"<tr><th scope=row>{line.variable}</th><td class=text>{_task(line.task)}</td>"
-        f"<td class=text>{line.lead_class}</td><td>{line.rmse:.4g} {_units(line.units)}</td>"
-        f"{_skill_cell(line.skill_plain)}<td class=text>{escape(line.best_plain)} ({line.rmse_plain:.4g})</td>"
-        f"{_skill_cell(line.skill_sharpened)}<td class=text>{escape(line.best_sharpened)} "
-        f"({line.rmse_sharpened:.4g})</td></tr>"
-        for line in lines
-    ]
+def headline(evaluation: Evaluation) -> str:
+    """The finding in one sentence."""
+    lines = _headline_lines(evaluation)
+    model = evaluation.model
+    if not lines:
+        return f"{model} could not be compared"
+    clear = sum(tables.verdict_word(line) == "clearly better" for line in lines)
+    better = sum(line.skill_sharpened > NO_DIFFERENCE for line in lines)
+    worse = sum(line.skill_sharpened < -NO_DIFFERENCE for line in lines)
+    count = len(lines)
+    where = SPACE[lines[0].task]
+    of_all = f"{'its one variable' if count == 1 else f'all {count} variables'}"
+    if better == count:
+        sure = "" if clear == 0 else " beyond doubt" if clear == count else f", for {clear} of them beyond doubt"
+        return f"{model} restores detail {where} better than every interpolation, for {of_all}{sure}"
+    if better == 0:
+        return f"{model} restores no detail {where} that the best interpolation does not, for any of {count} variables"
     return (
-        "<p class=note>Skill is 1 − RMSE / RMSE of the best interpolation; above 0 the model is better. One fitted "
-        "scalar of sharpening undoes most of the coarsening, so only skill beyond it is knowledge.</p>"
-        "<div class=scroll tabindex=0 role=region aria-label='Skill per variable'><table><thead><tr><th class=text "
-        "scope=col>variable</th><th class=text scope=col>task</th><th class=text scope=col>leads</th><th scope=col>RMSE"
-        "</th><th scope=col>skill</th><th class=text scope=col>best interpolation (its RMSE)</th><th scope=col>skill"
-        "</th><th class=text scope=col>best sharpened one (its RMSE)</th></tr></thead><tbody>"
-        + "".join(rows)
-        + "</tbody></table></div>"
+        f"{model} restores detail {where} better than every interpolation for {better} of {count} variables, worse for "
+        f"{worse}"
     )
 
 
-def _scores_table(evaluation: Evaluation, scale: str) -> str:
-    headline = {name for names in evaluation.headline.values() for name in names}
-    means = [m for m in evaluation.means() if m.scale == scale and m.method in {evaluation.model, *headline}]
-    metrics = list(dict.fromkeys(mean.metric for mean in means))
-    table: dict[tuple[str, str, str, str], dict[str, float]] = {}
-    for mean in means:
-        table.setdefault((mean.task, mean.variable, mean.lead_class, mean.method), {})[mean.metric] = mean.value
-    rows = []
-    for (task, variable, lead_class, method), values in table.items():
-        cells = "".join(f"<td>{_number(values.get(metric))}</td>" for metric in metrics)
-        name = f"<strong>{escape(method)}</strong>" if method == evaluation.model else escape(method)
-        rows.append(
-            f"<tr><th scope=row>{variable}</th><td class=text>{_task(task)}</td><td class=text>{lead_class}</td>"
-            f"<td class=text>{name}</td>{cells}</tr>"
+def _headline_lines(evaluation: Evaluation) -> list[Line]:
+    lines = [
+        line for line in evaluation.lines() if line.model == evaluation.model and line.lead_class == INTERPOLATED
+    ]  # fmt: skip
+    task: Task = "joint" if any(line.task == "joint" for line in lines) else "space"
+    return [line for line in lines if line.task == task]
+
+
+def _facts(evaluation: Evaluation) -> str:
+    count = len(evaluation.cases)
+    parts = [f"{count} forecast{'s' * (count != 1)}", f"protocol {evaluation.protocol.name}"]
+    parts += [evaluation.settings[key] for key in ("factors",) if key in evaluation.settings]
+    if "registration" in evaluation.settings:
+        parts.append(f"{evaluation.settings['registration']} registration")
+    return escape(" · ".join(parts))
+
+
+def _verdict(evaluation: Evaluation) -> str:
+    if not evaluation.protocol.registered:
+        return (
+            "<section class=verdict aria-labelledby=verdict-title><h2 id=verdict-title>No verdict under protocol A</h2>"
+            f"<p>{escape(evaluation.protocol.summary)}</p></section>"
         )
-    head = "".join(f"<th scope=col>{metric}</th>" for metric in metrics)
-    words = "in physical units; R is p99 − p1 of the truth" if scale == "physical" else "normalized; R is 4"
+    sentences = "".join(f"<p class=note>{escape(text)}</p>" for text in evaluation.verdict())
+    lines = _headline_lines(evaluation)
     return (
-        f"<details><summary>{scale.capitalize()} scale</summary><div class=scroll tabindex=0 role=region "
-        f"aria-label='Scores, {scale}'><table><caption>RMSE, MAE and bias {words} for PSNR and SSIM (valid windows "
-        "only).</caption><thead><tr><th class=text scope=col>variable</th><th class=text scope=col>task</th><th "
-        f"class=text scope=col>leads</th><th class=text scope=col>method</th>{head}</tr></thead><tbody>"
-        + "".join(rows)
-        + "</tbody></table></div></details>"
+        "<section class=verdict aria-labelledby=verdict-title>"
+        f"<h2 id=verdict-title>{escape(headline(evaluation))}.</h2>"
+        f"{_average(evaluation, lines[0].task) if lines else ''}{sentences}</section>"
+        f"{tables.glance(lines) if lines else ''}"
+        "<p class=note>RMSE: typical size of the error over the interpolated lead times. Small print under a skill is "
+        "its 95% interval from resampled blocks of the forecasts; “clearly” means that it leaves out 0. The sharpened "
+        "interpolation undoes the known smoothing with one fitted number, so it is the fairer opponent.</p>"
     )
 
 
-def _every_rival(evaluation: Evaluation) -> list[str]:
-    out = []
-    for task in ("joint", "space"):
-        found = {
-            variable: methods
-            for (of_task, variable, lead_class), methods in evaluation.rmse().items()
-            if of_task == task and lead_class == INTERPOLATED
-        }
-        if not found:
-            continue
-        names = [name for name in next(iter(found.values())) if name != evaluation.model]
-        head = "".join(f"<th scope=col>{variable}</th>" for variable in found)
-        rows = []
-        for name in sorted(names, key=lambda name: (is_sharpened(name), name)):
-            cells = "".join(_skill_cell(skill(methods[evaluation.model], methods[name])) for methods in found.values())
-            rows.append(f"<tr><th scope=row>{escape(name)}</th>{cells}</tr>")
-        out.append(
-            f"<details><summary>{_task(task).capitalize()}</summary><div class=scroll tabindex=0 role=region "
-            f"aria-label='Skill against each interpolation, {_task(task)}'><table><caption>Skill of "
-            f"{escape(evaluation.model)}, interpolated leads. Each interpolation is closed at the rim of the domain by "
-            "the better of two rules (end value or end slope continued).</caption><thead><tr><th class=text scope=col>"
-            f"interpolation</th>{head}</tr></thead><tbody>" + "".join(rows) + "</tbody></table></div></details>"
-        )
-    return out
+def _average(evaluation: Evaluation, task: Task) -> str:
+    found = [one for one in evaluation.overall() if one.task == task and one.model == evaluation.model]
+    if not found or found[0].variables < 2:
+        return ""
 
+    def words(value: float, interval: Interval | None) -> str:
+        size = f"<strong>{percent(abs(value)).lstrip('+')}</strong> {'below' if value > 0 else 'above'}"
+        return size + (f" (skill {percent(interval[0])} to {percent(interval[1])})" if interval else "")
 
-def _seed_table(means: Sequence[Mean]) -> str:
-    metrics = list(dict.fromkeys(mean.metric for mean in means))
-    table: dict[tuple[str, str, str], dict[str, float]] = {}
-    for mean in means:
-        table.setdefault((mean.scale, mean.variable, mean.method), {})[mean.metric] = mean.value
-    rows = "".join(
-        f"<tr><th scope=row>{variable}</th><td class=text>{scale}</td><td class=text>{escape(method)}</td>"
-        + "".join(f"<td>{_number(values.get(metric))}</td>" for metric in metrics)
-        + "</tr>"
-        for (scale, variable, method), values in table.items()
-    )
-    head = "".join(f"<th scope=col>{metric}</th>" for metric in metrics)
+    one = found[0]
     return (
-        "<div class=scroll tabindex=0 role=region aria-label='Protocol A'><table><thead><tr><th class=text scope=col>"
-        f"variable</th><th class=text scope=col>scale</th><th class=text scope=col>method</th>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<p>On average over the {one.variables} variables its error lies "
+        f"{words(one.skill_sharpened, one.skill_sharpened_ci)} that of the best sharpened interpolation and "
+        f"{words(one.skill_plain, one.skill_plain_ci)} that of the best plain one.</p>"
     )
 
 
-def _about(evaluation: Evaluation) -> list[str]:
+def _registered(evaluation: Evaluation, sections: Sequence[Section], embedded: frozenset[str]) -> list[_Part]:
+    parts = []
+    if len(evaluation.models) > 1:
+        parts.append(_Part("ranking", "Models by rank", tables.ranking(evaluation)))
+    parts += [_section(section, embedded) for section in sections if section.groups or section.films]
+    regions = tables.regions(evaluation)
+    if regions:
+        parts.append(_Part("regions", "By region", f"<details><summary>Show the table</summary>{regions}</details>"))
+    groups = [("Skill by class of lead time", tables.lead_classes(evaluation))]
+    groups += [(f"Skill against each interpolation, {words}", html) for words, html in tables.rivals(evaluation)]
+    groups += [(group.capitalize(), html) for group, html in tables.score_groups(evaluation)]
+    html = "".join(f"<details><summary>{escape(title)}</summary>{text}</details>" for title, text in groups)
+    parts.append(_Part("scores", "All scores", html))
+    skipped = [skipped for section in sections for skipped in section.skipped]
+    if skipped:
+        items = "".join(f"<li>{escape(one.kind)}: {escape(one.reason)}</li>" for one in skipped)
+        parts.append(_Part("skipped", "Not shown, and why", f"<ul class=plain>{items}</ul>"))
+    return parts
+
+
+def _section(section: Section, embedded: frozenset[str]) -> _Part:
+    intro = f"<p class=note>{escape(section.how_to_read)}</p>"
+    html = films_html(section.films) if section.films else ""
+    for group in section.groups:
+        if group.title and (len(section.groups) > 1 or group.title != section.title):
+            html += f"<h3>{escape(group.title)}</h3>"
+        html += _pictures(group, embedded)
+    if section.folded:
+        count = sum(picture.name in embedded for picture in section.pictures())
+        html = f"<details><summary>Show {count} picture{'s' * (count != 1)}</summary>{html}</details>"
+    return _Part(section.key, section.title, intro + html)
+
+
+def _pictures(group: Group, embedded: frozenset[str]) -> str:
+    shown = [picture for picture in group.pictures if picture.name in embedded]
+    left = [picture for picture in group.pictures if picture.name not in embedded]
+    html = ""
+    moving = [picture for picture in shown if picture.extension == "gif"]
+    still = [picture for picture in shown if picture.extension != "gif"]
+    if still:
+        html += f"<div class=pictures>{''.join(_figure(picture) for picture in still)}</div>"
+    for picture in moving:
+        # closed: a moving picture is only for those who ask for it
+        html += f"<details><summary>Animation: {escape(picture.finding)}</summary>{_figure(picture)}</details>"
+    if left:
+        names = ", ".join(f"figures/{escape(picture.file_name)}" for picture in left)
+        html += f"<p class=note>To keep this page small, also beside it: {names}.</p>"
+    return html
+
+
+def _figure(picture: Picture) -> str:
+    width, height = picture.size
+    image = f'<img src="{picture.uri}" alt="{escape(picture.alt)}" width="{width}" height="{height}">'
+    if picture.kind != "chart":
+        image = f'<div class=scroll tabindex=0 role=region aria-label="{escape(picture.finding)}">{image}</div>'
+    return f"<figure class={picture.kind}>{image}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+
+
+def _about(evaluation: Evaluation) -> str:
     facts = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in evaluation.settings.items())
+    for model, known in evaluation.model_facts.items():
+        text = ", ".join(f"{key} {value}" for key, value in known.items())
+        facts += f"<dt>{escape(model)}</dt><dd>{escape(text)}</dd>"
     cases = "".join(f"<dt>truth</dt><dd>{escape(case.case)}</dd>" for case in evaluation.cases)
     left_out = sorted({text for case in evaluation.cases for text in case.left_out})
-    out = [
-        "<h2>What was compared</h2>",
+    html = (
         f"<p class=note>{escape(evaluation.protocol.summary)} The coarse fields were made from the truth itself, so "
         "these scores say how well fine structure is restored, not how good the forecast is; a real coarse forecast "
-        "differs from a coarsened fine one.</p>",
-        f"<dl>{facts}{cases}</dl>",
-    ]
+        "differs "
+        f"from a coarsened fine one.</p><dl>{facts}{cases}</dl>"
+    )
     if left_out:
-        out.append(f"<p class=note>Not scored: {escape('; '.join(left_out))}.</p>")
+        html += f"<p class=note>Not scored: {escape('; '.join(left_out))}.</p>"
     if evaluation.warnings:
         items = "".join(f"<li>{escape(text)}</li>" for text in evaluation.warnings)
-        out.append(f"<div class=warn><strong>The model said</strong><ul>{items}</ul></div>")
-    return out
-
-
-def _figure(picture: Shown, kind: str) -> str:
-    image = f'<img src="{picture.uri}" alt="{escape(picture.alt)}">'
-    if kind == "map":
-        image = f'<div class=scroll tabindex=0 role=region aria-label="{escape(picture.name)}">{image}</div>'
-    return f"<figure class={kind}>{image}<figcaption>{escape(picture.caption)}</figcaption></figure>"
-
-
-def _task(task: str) -> str:
-    return "space and time" if task == "joint" else "space alone"
-
-
-def _units(units: str) -> str:
-    return units.replace("-1", "⁻¹").replace("-2", "⁻²")
-
-
-def _skill_cell(value: float) -> str:
-    kind = "good" if value > NO_DIFFERENCE else "bad" if value < -NO_DIFFERENCE else "even"
-    return f"<td class={kind}>{percent(value)}</td>"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+        html += f"<div class=warn><strong>Warnings</strong><ul>{items}</ul></div>"
+    return html

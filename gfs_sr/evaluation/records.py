@@ -240,7 +240,7 @@ class CellMaps:
     variable: str
     lat: FloatArray
     lon: FloatArray
-    maps: dict[str, dict[str, FloatArray]]  # method -> "RMSE", "nRMSE", "NMB", "Pearson" -> (H, W)
+    maps: dict[str, dict[str, FloatArray]]  # method -> "RMSE", "nRMSE" (%), "bias", "NMB" (%), "Pearson" -> (H, W)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,36 +1,33 @@
 """The report's folder: metrics.json, metrics.csv, figures, and one page that holds all of it."""
 
-import base64
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
-from gfs_sr.data.variables import lookup
-from gfs_sr.evaluation import plots, protocol_a
+from gfs_sr.evaluation import protocol_a
+from gfs_sr.evaluation.gallery.cast import casts
+from gfs_sr.evaluation.gallery.ensembles import ensemble_section
+from gfs_sr.evaluation.gallery.lead_times import lead_times_section
+from gfs_sr.evaluation.gallery.long_runs import long_run_section
+from gfs_sr.evaluation.gallery.maps import cells_section, films, lead_time_section, maps_section
+from gfs_sr.evaluation.gallery.scales import scales_section
+from gfs_sr.evaluation.gallery.section import Group, Section
+from gfs_sr.evaluation.gallery.skill import skill_section
+from gfs_sr.evaluation.gallery.values import spread_section, values_section
 from gfs_sr.evaluation.page import page
-from gfs_sr.evaluation.result import Evaluation, Line
-from gfs_sr.evaluation.scoring import INTERPOLATED, Curve, Maps
+from gfs_sr.evaluation.picture import Picture, png, raster
+from gfs_sr.evaluation.plots.seed import seed_figure, seed_name
+from gfs_sr.evaluation.result import Evaluation
 
-DPI = 110
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page shows it."""
-
-    name: str  # of its file, without extension
-    png: bytes
-    caption: str
-    alt: str
-
-    @property
-    def uri(self) -> str:
-        """For an `img` of a page that needs no other file."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
+BASE64 = 4 / 3  # characters per byte
+PAGE_BYTES = 8_000_000
+PICTURE_BYTES = 4_000_000  # of the page, as PNG
+FILM_BYTES = 1_600_000
+MOVING_BYTES = 800_000  # a larger animation is only a file
+SEED_DPI = 90
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
@@ -39,79 +36,69 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     figures.mkdir(parents=True, exist_ok=True)
     evaluation.write_json(folder / "metrics.json")
     evaluation.write_csv(folder / "metrics.csv")
-    if not evaluation.protocol.registered:
-        protocol_a.write_tables(
-            [protocol_a.rename(case, evaluation.model, "model") for case in evaluation.cases], folder
-        )
-    pictures = list(draw(evaluation)) if evaluation.protocol.registered else []
+    if evaluation.protocol.registered:
+        sections = draw(evaluation)
+    else:
+        protocol_a.write_tables(evaluation.cases, folder)
+        sections = [seed_section(evaluation)]
+    pictures = [picture for section in sections for picture in section.pictures()]
     for picture in pictures:
-        (figures / f"{picture.name}.png").write_bytes(picture.png)
-    (folder / "index.html").write_text(page(evaluation, pictures), encoding="utf-8")
+        (figures / picture.file_name).write_bytes(picture.data)
+    (folder / "index.html").write_text(page(evaluation, sections, _embedded(pictures)), encoding="utf-8")
 
 
-def draw(evaluation: Evaluation) -> Iterator[Picture]:
-    """Every figure of the report, in the order of the page."""
-    lines = [line for line in evaluation.lines() if line.lead_class == INTERPOLATED]
-    for task, title in (("joint", "Space and time together"), ("space", "Space alone, single frames")):
-        chosen = [line for line in lines if line.task == task]
-        if chosen:
-            yield _picture(
-                f"skill_{task}",
-                plots.skill_figure(chosen, title),
-                f"{title}: skill of {evaluation.model} over the interpolated leads.",
-                f"Bar chart of skill per variable, {title.lower()}; the numbers are in the table.",
-            )
-    first = evaluation.cases[0]
-    task = "joint" if any(line.task == "joint" for line in lines) else "space"
-    best = {line.variable: line for line in lines if line.task == task}
-    curves = _mean_curves(evaluation)
-    if curves:
-        yield _picture(
-            "lead_times",
-            plots.curves_figure(curves, list(best.values()), evaluation.model, _interval(first.maps)),
-            "RMSE by lead time, mean over the forecasts. Vertical lines stand on the coarse frames, where only space "
-            "is interpolated.",
-            "Line charts of RMSE over lead time, one per variable, for the model and the two best interpolations.",
-        )
-    for maps in first.maps:
-        if maps.task == task:
-            line = best[maps.variable]
-            yield _picture(
-                f"maps_{maps.variable}",
-                plots.maps_figure(maps, evaluation.model, line.best_plain, line.best_sharpened),
-                _map_caption(maps, line, evaluation.model),
-                f"Maps of {lookup(maps.variable).long_name} at lead time {maps.lead_hours:g} h: coarse input, truth, "
-                "model, two interpolations, and their differences from the truth.",
-            )
-
-
-def _map_caption(maps: Maps, line: Line, model: str) -> str:
-    between = "between two coarse frames" if maps.lead_hours != maps.coarse_lead_hours else "on a coarse frame"
-    return (
-        f"{lookup(maps.variable).long_name} at lead time {maps.lead_hours:g} h, {between}. Fields share one color bar, "
-        f"differences another. {model} against {line.best_plain} and {line.best_sharpened}; {maps.case}."
-    )
-
-
-def _mean_curves(evaluation: Evaluation) -> list[Curve]:
-    """Over the forecasts that have the first one's lead times."""
-    collected: dict[tuple[str, str], list[Curve]] = {}
-    for case in evaluation.cases:
-        for curve in case.curves:
-            same = collected.setdefault((curve.method, curve.variable), [])
-            if not same or same[0].lead_hours.tolist() == curve.lead_hours.tolist():
-                same.append(curve)
+def draw(evaluation: Evaluation) -> list[Section]:
+    """Every section of the page, in its order."""
+    shown = casts(evaluation)
+    through = lead_time_section(evaluation, shown)
     return [
-        Curve(method, variable, found[0].lead_hours, np.mean([curve.rmse for curve in found], axis=0))
-        for (method, variable), found in collected.items()
+        skill_section(evaluation),
+        maps_section(evaluation, shown),
+        replace(through, films=films(evaluation, shown, FILM_BYTES)),
+        lead_times_section(evaluation, shown),
+        scales_section(evaluation, shown),
+        values_section(evaluation, shown),
+        ensemble_section(evaluation, shown),
+        spread_section(evaluation, shown),
+        cells_section(evaluation, shown),
+        long_run_section(evaluation, shown),
     ]
 
 
-def _interval(maps: list[Maps]) -> float:
-    return next((m.interval_hours for m in maps if m.interval_hours), 6.0)
+def seed_section(evaluation: Evaluation) -> Section:
+    """The seed system's figures under their own names."""
+    return Section(
+        "figures",
+        "The first days",
+        "Panels share the limits p2 to p98 of the target. The baselines are the seed system's own, misregistered ones.",
+        [Group("", list(_seed_pictures(evaluation)))],
+    )
 
 
-def _picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return Picture(name, buffer.getvalue(), caption, alt)
+def _seed_pictures(evaluation: Evaluation) -> Iterator[Picture]:
+    for example in evaluation.examples:
+        figure = seed_figure(example.panels, example.variable, example.date, example.hour, example.scale)
+        figure.set_dpi(SEED_DPI)
+        image = Image.fromarray(raster(FigureCanvasAgg(figure)))
+        name = seed_name(example.date, example.variable, example.hour, example.scale)
+        title = f"{example.variable}, {example.date}, {example.hour} h, {example.scale}"
+        yield Picture(
+            name.removesuffix(".png"),
+            png(image),
+            image.size,
+            title,
+            f"Five maps of {title}: target, model, and the seed system's three baselines, with their RMSE.",
+            title,
+            "map",
+        )
+
+
+def _embedded(pictures: Sequence[Picture]) -> frozenset[str]:
+    """Names of the pictures that fit the page: in its order, charts before what is merely large."""
+    names, used = set(), 0
+    for picture in sorted(pictures, key=lambda one: one.extension == "gif"):
+        size = len(picture.data)
+        if used + size <= PICTURE_BYTES and (picture.extension != "gif" or size <= MOVING_BYTES):
+            names.add(picture.name)
+            used += size
+    return frozenset(names)

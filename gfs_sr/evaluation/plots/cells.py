@@ -1,10 +1,11 @@
-"""Scores over time at every cell: RMSE, normalized RMSE and bias, correlation."""
+"""Scores over time at every cell: RMSE, bias, correlation, and both as shares of the mean."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
 from gfs_sr.evaluation.plots.style import ERROR_COLORS, Drawing, Values, display, error_limit, number
 
@@ -14,15 +15,20 @@ class CellScores:
     """Scores of one method over time, (H, W) each; NaN where undefined."""
 
     rmse: Values  # canonical units
-    nrmse: Values  # share of the truth's mean
-    bias: Values  # normalized mean bias, share of the truth's mean
+    bias: Values  # canonical units
     correlation: Values
+    nrmse: Values  # % of the truth's mean
+    normalized_bias: Values  # % of the truth's mean
 
 
-def cell_maps(variable: str, methods: Mapping[str, CellScores], lat: Axis, lon: Axis) -> Drawing:
-    """A row of four maps per method, the same scale down each column.
+def cell_maps(subject: str, variable: str, methods: Mapping[str, CellScores], lat: Axis, lon: Axis) -> Drawing:
+    """A row of maps per method, the same scale down each column.
+
+    Shares of the mean are only drawn of quantities that begin at 0: of a temperature in kelvin or a signed wind they
+    say nothing.
 
     Args:
+        subject: the variable.
         variable: of the table.
         methods: label -> scores, the model first.
         lat: (H,).
@@ -30,34 +36,40 @@ def cell_maps(variable: str, methods: Mapping[str, CellScores], lat: Axis, lon: 
     """
     shown = display(variable)
     every = list(methods.values())
-    most = max(float(np.nanpercentile(shown.error(one.rmse), 99.5)) for one in every)
-    share = max(float(np.nanpercentile(one.nrmse, 99.5)) for one in every)
-    bias = error_limit([100 * one.bias for one in every])
+    most = max(_high(shown.error(one.rmse)) for one in every)
+    bias = error_limit([shown.error(one.bias) for one in every])
     least = min(float(np.nanpercentile(one.correlation, 0.5)) for one in every)
-    scales = (
-        Scale(shown.difference, "magma_r", 0.0, most or 1.0),
-        Scale("% of the truth's mean", "magma_r", 0.0, 100 * share or 1.0),
-        Scale("% of the truth's mean", ERROR_COLORS, -bias, bias),
-        Scale("correlation", "viridis", min(least, 0.99), 1.0),
-    )
+    columns: list[tuple[str, Scale, Callable[[CellScores], Values]]] = [
+        ("RMSE over time", Scale(shown.difference, "magma_r", 0.0, most), lambda one: shown.error(one.rmse)),
+        ("mean bias", Scale(shown.difference, ERROR_COLORS, -bias, bias), lambda one: shown.error(one.bias)),
+        ("correlation", Scale("correlation", "viridis", min(least, 0.99), 1.0), lambda one: one.correlation),
+    ]
+    if lookup(variable).bounds[0] == 0:
+        share = max(_high(one.nrmse) for one in every)
+        part = error_limit([one.normalized_bias for one in every])
+        columns += [
+            ("normalized RMSE", Scale("% of the truth's mean", "magma_r", 0.0, share), lambda one: one.nrmse),
+            ("normalized mean bias", Scale("% of the truth's mean", ERROR_COLORS, -part, part),
+             lambda one: one.normalized_bias),
+        ]  # fmt: skip
     rows = [
-        [
-            Panel("RMSE over time", label, shown.error(one.rmse), lat, lon, scales[0]),
-            Panel("normalized RMSE", label, 100 * one.nrmse, lat, lon, scales[1]),
-            Panel("normalized mean bias", label, 100 * one.bias, lat, lon, scales[2]),
-            Panel("correlation", label, one.correlation, lat, lon, scales[3]),
-        ]
+        [Panel(title, label, field(one), lat, lon, scale) for title, scale, field in columns]
         for label, one in methods.items()
     ]
     first, *others = every
-    finding = f"{next(iter(methods))}: {number(float(np.nanmedian(shown.error(first.rmse))))} {shown.difference} "
+    finding = f"{next(iter(methods))}: RMSE {number(float(np.nanmedian(shown.error(first.rmse))))} {shown.difference} "
     finding += "at the median cell"
     if others:
         better = float(np.nanmean(first.rmse < others[0].rmse))
-        finding += f", better than {list(methods)[1]} in {better:.0%} of cells"
+        finding += f", less than the {list(methods)[1]}'s in {better:.0%} of cells"
+    names = ", ".join(title for title, _, _ in columns)
     return Drawing(
-        sheet(finding, rows, bar_each=True),
+        sheet(subject, finding, rows, bar_each=True, panel_width=2.62 if len(columns) < 5 else 2.2),
         finding,
-        f"Maps of {variable}, a row per method ({', '.join(methods)}): RMSE, normalized RMSE, normalized mean bias and "
-        f"correlation over time at every cell. {finding}.",
+        f"{subject}. Maps of scores over time at every cell, a row per method ({', '.join(methods)}): {names}. "
+        f"{finding}.",
     )
+
+
+def _high(values: Values) -> float:
+    return float(np.nanpercentile(values, 99.5)) or 1.0

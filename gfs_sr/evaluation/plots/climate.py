@@ -18,10 +18,13 @@ from gfs_sr.evaluation.plots.style import (
 LEAST_SHARE = 0.05  # of the largest mean: a relative bias of next to nothing says nothing
 
 
-def mean_bias_maps(variable: str, truth: Values, model: Values, label: str, lat: Axis, lon: Axis) -> Drawing:
+def mean_bias_maps(
+    subject: str, variable: str, truth: Values, model: Values, label: str, lat: Axis, lon: Axis
+) -> Drawing:
     """Mean over time of truth and model, their difference and, for quantities that begin at 0, its share.
 
     Args:
+        subject: the variable.
         variable: of the table.
         truth: (H, W) mean over time, canonical units.
         model: (H, W) mean over time and members.
@@ -54,19 +57,20 @@ def mean_bias_maps(variable: str, truth: Values, model: Values, label: str, lat:
         ],
     ]  # fmt: skip
     return Drawing(
-        sheet(finding, rows, bar_each=True, panel_width=2.9),
+        sheet(subject, finding, rows, bar_each=True, panel_width=2.9),
         finding,
-        f"Four maps of {variable}: mean of the truth, mean of {label}, their difference, and the same as a share of "
+        f"{subject}. Four maps: mean of the truth, mean of {label}, their difference, and the same as a share of "
         f"the truth. {finding}.",
     )
 
 
 def annual_maximum_maps(
-    variable: str, truth: Values, members: Values, label: str, lat: Axis, lon: Axis
+    subject: str, variable: str, truth: Values, members: Values, label: str, lat: Axis, lon: Axis
 ) -> tuple[Drawing, Drawing]:
     """Bias of the annual maximum: in units for the mean and the largest member, and in spreads of the years.
 
     Args:
+        subject: the variable.
         variable: of the table.
         truth: (Y, H, W) maximum of every year, canonical units.
         members: (M, Y, H, W).
@@ -82,20 +86,20 @@ def annual_maximum_maps(
     scale = Scale(shown.difference, ERROR_COLORS, -limit, limit)
     finding = f"Annual maximum of {label}: bias {number(float(np.nanmean(of_mean)), 2)} {shown.difference} in the mean"
     in_units = Drawing(
-        sheet(finding, [[Panel("mean of the members", "annual maximum − truth", of_mean, lat, lon, scale),
+        sheet(subject, finding, [[Panel("mean of the members", "annual maximum − truth", of_mean, lat, lon, scale),
                          Panel("largest member", "annual maximum − truth", of_largest, lat, lon, scale)]]),
         finding,
-        f"Two maps of the bias of the annual maximum of {variable}. {finding}.",
+        f"{subject}. Two maps of the bias of the annual maximum. {finding}.",
     )  # fmt: skip
     spread = truth.std(axis=0, ddof=1)
     sigmas = np.divide(of_mean / shown.factor, spread, out=np.full(spread.shape, np.nan), where=spread > 0)
     beyond = float(np.nanmean(np.abs(sigmas) > 1))
     finding = f"Annual maximum of {label}: more than one spread of the years off in {percent(beyond)} of cells"
     in_spreads = Drawing(
-        sheet(finding, [[Panel("bias in σ", "σ: spread of the truth's years", sigmas, lat, lon,
+        sheet(subject, finding, [[Panel("bias in σ", "σ: spread of the truth's years", sigmas, lat, lon,
                                Scale("σ", ERROR_COLORS, -3.0, 3.0))]], panel_width=3.4),
         finding,
-        f"Map of the bias of the annual maximum of {variable} in standard deviations of the years. {finding}.",
+        f"{subject}. Map of the bias of the annual maximum in standard deviations of the years. {finding}.",
     )  # fmt: skip
     return in_units, in_spreads
 

@@ -1,20 +1,21 @@
-"""What values occur: densities, empirical distribution functions, violins of scores."""
+"""What values occur: densities, empirical distribution functions, annual maxima."""
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.collections import PolyCollection
 
-from gfs_sr.evaluation.plots.style import SOFT, TICK, Drawing, Ink, Strand, Values, chart, number
+from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, number
 
 TAIL = 0.99
 
 
-def density_figure(edges: Values, truth: Strand, strands: Sequence[Strand], quantity: str, log: bool) -> Drawing:
+def density_figure(
+    subject: str, edges: Values, truth: Strand, strands: Sequence[Strand], quantity: str, log: bool
+) -> Drawing:
     """Density of all values on a logarithmic ordinate, so that the rare ones show.
 
     Args:
+        subject: the variable.
         edges: (B + 1,).
         truth: (B,) counts.
         strands: (B,) counts each.
@@ -24,7 +25,7 @@ def density_figure(edges: Values, truth: Strand, strands: Sequence[Strand], quan
     every = [truth, *strands]
     widths, centers = np.diff(edges), _centers(edges, log)
     finding = _tail_finding(edges, truth, strands[0], quantity)
-    figure, (axis,) = chart(finding, every)
+    figure, (axis,) = chart(subject, finding, every)
     for order, strand in enumerate(every[::-1]):
         density = strand.values / max(float(strand.values.sum()), 1) / widths
         axis.plot(
@@ -32,20 +33,25 @@ def density_figure(edges: Values, truth: Strand, strands: Sequence[Strand], quan
             linewidth=strand.ink.width, zorder=3 + order / 10,
         )  # fmt: skip
     axis.set_yscale("log")
+    axis.minorticks_off()
     if log:
         axis.set_xscale("log")
     axis.set_xlabel(quantity)
     axis.set_ylabel("density")
-    return Drawing(figure, finding, f"Density of {quantity} for {_names(every)}, logarithmic ordinate. {finding}.")
+    return Drawing(
+        figure, finding, f"{subject}. Density of {quantity} for {_names(every)}, logarithmic ordinate. {finding}."
+    )
 
 
-def cumulative_figure(edges: Values, truth: Strand, strands: Sequence[Strand], quantity: str, log: bool) -> Drawing:
+def cumulative_figure(
+    subject: str, edges: Values, truth: Strand, strands: Sequence[Strand], quantity: str, log: bool
+) -> Drawing:
     """Empirical distribution functions; the gap between them is what a bias correction would close."""
     every = [truth, *strands]
     shares = [np.concatenate([[0.0], np.cumsum(s.values) / max(float(s.values.sum()), 1)]) for s in every]
     gaps = [float(np.abs(share - shares[0]).max()) for share in shares[1:]]
     finding = f"{strands[0].label}'s distribution is at most {gaps[0]:.1%} away from the truth's"
-    figure, (axis,) = chart(finding, every)
+    figure, (axis,) = chart(subject, finding, every)
     for order, (strand, share) in enumerate(zip(every[::-1], shares[::-1], strict=True)):
         axis.plot(
             edges, share, color=strand.ink.color, linestyle=strand.ink.dash, linewidth=strand.ink.width,
@@ -58,53 +64,53 @@ def cumulative_figure(edges: Values, truth: Strand, strands: Sequence[Strand], q
     axis.set_ylabel("share of cells at or below")
     told = ", ".join(f"{s.label} {gap:.1%}" for s, gap in zip(strands, gaps, strict=True))
     return Drawing(
-        figure, finding, f"Empirical distribution functions of {quantity} for {_names(every)}. Largest gap: {told}."
+        figure,
+        finding,
+        f"{subject}. Empirical distribution functions of {quantity} for {_names(every)}. Largest gap: {told}.",
     )
 
 
-def violins_figure(scores: Mapping[str, Values], inks: Mapping[str, Ink], metric: str, better: str) -> Drawing:
-    """How a score spreads over frames: a violin per method with median and mean.
+def means_figure(subject: str, truth: Strand, strands: Sequence[Strand], quantity: str, log: bool) -> Drawing:
+    """Smooth densities of a few values, such as domain means: too few for a histogram.
 
     Args:
-        scores: method -> (N,), one value per frame.
-        inks: method -> ink.
-        metric: name and units.
-        better: `lower` or `higher`.
+        subject: the variable.
+        truth: (N,) values.
+        strands: (N,) values each.
+        quantity: name and units.
+        log: smooth the logarithms, those of values above 0.
     """
-    kept = {name: values[np.isfinite(values)] for name, values in scores.items()}
-    kept = {name: values for name, values in kept.items() if values.size}
-    medians = {name: float(np.median(values)) for name, values in kept.items()}
-    choose = min if better == "lower" else max
-    best = choose(medians, key=medians.__getitem__)
-    finding = f"{metric}: {best} is best, median {number(medians[best])} over {kept[best].size} frames"
-    figure, (axis,) = chart(finding, bottom=0.4, height=2.7)
-    for at, (name, values) in enumerate(kept.items()):
-        ink = inks[name]
-        if values.size > 2 and np.ptp(values) > 0:
-            bodies = cast(
-                "list[PolyCollection]", axis.violinplot([values], [at], widths=0.75, showextrema=False)["bodies"]
-            )
-            for body in bodies:
-                body.set_facecolor(ink.color)
-                body.set_alpha(0.3)
-                body.set_edgecolor(ink.color)
-        quarter, middle, three = np.percentile(values, (25, 50, 75))
-        axis.plot([at, at], [quarter, three], color=ink.color, linewidth=4, solid_capstyle="butt")
-        axis.plot(at, middle, "o", color="white", markeredgecolor=ink.color, markersize=5.5, zorder=4)
-        axis.plot(at, values.mean(), "x", color=ink.color, markersize=5, zorder=4)
-    axis.set_xticks(range(len(kept)), [name.replace(" ", "\n", 1) for name in kept], fontsize=TICK - 0.5)
-    axis.set_ylabel(metric)
-    axis.grid(visible=False, axis="x")
-    axis.text(0.99, 0.98, "circle: median, cross: mean,\nbar: middle half of frames", transform=axis.transAxes,
-              ha="right", va="top", fontsize=6, color=SOFT)  # fmt: skip
-    told = ", ".join(f"{name} {number(value)}" for name, value in medians.items())
-    return Drawing(figure, finding, f"Violins of {metric} over frames, {better} is better. Medians: {told}.")
+    every = [truth, *strands]
+    usable = [np.log10(s.values[s.values > 0]) if log else s.values for s in every]
+    shift = float(strands[0].values.mean() - truth.values.mean())
+    spread = float(strands[0].values.std() / truth.values.std()) if truth.values.std() > 0 else float("nan")
+    finding = f"{strands[0].label}'s means are off by {number(shift, 2)}, their spread is {spread:.0%} of the truth's"
+    figure, (axis,) = chart(subject, finding, every)
+    for order, (strand, values) in enumerate(zip(every[::-1], usable[::-1], strict=True)):
+        if values.size < 2:
+            continue
+        at, density = smooth_density(values)
+        axis.plot(
+            10**at if log else at, density, color=strand.ink.color, linestyle=strand.ink.dash,
+            linewidth=strand.ink.width, zorder=3 + order / 10,
+        )  # fmt: skip
+    if log:
+        axis.set_xscale("log")
+    axis.set_ylim(0, None)
+    axis.set_xlabel(quantity)
+    axis.set_ylabel("density")
+    return Drawing(
+        figure,
+        finding,
+        f"{subject}. Smooth densities of {truth.values.size} values of {quantity} for {_names(every)}. {finding}.",
+    )
 
 
-def maxima_figure(members: Values, observed: Values, label: str, quantity: str) -> Drawing:
+def maxima_figure(subject: str, members: Values, observed: Values, label: str, quantity: str) -> Drawing:
     """Annual maxima of the domain mean over all members as a smooth density, the highest observed as marks.
 
     Args:
+        subject: the variable.
         members: (N,) every member's maximum of every year.
         observed: (Y,) the truth's maximum of every year; the five highest are marked.
         label: of the model.
@@ -113,7 +119,7 @@ def maxima_figure(members: Values, observed: Values, label: str, quantity: str) 
     top = np.sort(observed)[::-1][:5]
     inside = float(np.mean((top >= members.min()) & (top <= members.max())))
     finding = f"{inside:.0%} of the highest observed annual maxima lie within {label}'s range"
-    figure, (axis,) = chart(finding)
+    figure, (axis,) = chart(subject, finding)
     at, density = smooth_density(members)
     axis.fill_between(at, density, color="#0b4f8a", alpha=0.25)
     axis.plot(at, density, color="#0b4f8a", linewidth=1.6)
@@ -126,7 +132,8 @@ def maxima_figure(members: Values, observed: Values, label: str, quantity: str) 
     return Drawing(
         figure,
         finding,
-        f"Smooth density of {members.size} annual maxima of {label}; dashed marks at the {top.size} highest observed: "
+        f"{subject}. Smooth density of {members.size} annual maxima of {label}; dashed marks at the {top.size} "
+        f"highest observed: "
         f"{marks}. {finding}.",
     )
 

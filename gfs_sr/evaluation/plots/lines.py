@@ -9,10 +9,13 @@ from matplotlib.ticker import MultipleLocator
 from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, number, trace
 
 
-def error_by_lead(lead_hours: Values, strands: Sequence[Strand], units: str, coarse_hours: Values) -> Drawing:
+def error_by_lead(
+    subject: str, lead_hours: Values, strands: Sequence[Strand], units: str, coarse_hours: Values
+) -> Drawing:
     """RMSE over lead time; the first strand is the model under test, rules stand on the coarse frames.
 
     Args:
+        subject: the variable.
         lead_hours: (T,).
         strands: (T,) each, units of a difference.
         units: of the errors.
@@ -24,7 +27,7 @@ def error_by_lead(lead_hours: Values, strands: Sequence[Strand], units: str, coa
         best = np.min([strand.values for strand in others], axis=0)
         wins = int(np.sum(first.values < best))
         finding = f"{first.label} has the least error at {wins} of {best.size} lead times"
-    figure, (axis,) = chart(finding, strands)
+    figure, (axis,) = chart(subject, finding, strands)
     trace(axis, lead_hours, strands)
     axis.set_ylabel(f"RMSE ({units})")
     axis.set_ylim(0, None)
@@ -33,10 +36,13 @@ def error_by_lead(lead_hours: Values, strands: Sequence[Strand], units: str, coa
         f"{strand.label} from {number(float(np.nanmin(strand.values)))} to {number(float(np.nanmax(strand.values)))}"
         for strand in strands
     )
-    return Drawing(figure, finding, f"Line chart of RMSE in {units} over {_span(lead_hours)}: {told}. {finding}.")
+    return Drawing(
+        figure, finding, f"{subject}. Line chart of RMSE in {units} over {_span(lead_hours)}: {told}. {finding}."
+    )
 
 
 def point_series(
+    subject: str,
     lead_hours: Values,
     strands: Sequence[Strand],
     quantity: str,
@@ -47,6 +53,7 @@ def point_series(
     """Values at one point through the forecast: the truth first, then the model, then whatever else.
 
     Args:
+        subject: the variable.
         lead_hours: (T,).
         strands: (T,) each.
         quantity: name and units of the ordinate.
@@ -59,7 +66,7 @@ def point_series(
     off = float(model.values[worst] - truth.values[worst])
     units = quantity[quantity.rfind("(") + 1 : -1]
     finding = f"{place}: {model.label} off by at most {number(abs(off), 2)} {units}, at {lead_hours[worst]:g} h"
-    figure, (axis,) = chart(finding, strands)
+    figure, (axis,) = chart(subject, finding, strands)
     trace(axis, lead_hours, strands)
     if coarse_values is not None:
         axis.plot(coarse_hours, coarse_values, "o", color="white", markeredgecolor="black", markersize=5, zorder=5)
@@ -70,22 +77,27 @@ def point_series(
     return Drawing(
         figure,
         finding,
-        f"Line chart of {quantity} at {place} over {_span(lead_hours)}. The truth runs over {extent}. {finding}.{dots}",
+        f"{subject}. Line chart of {quantity} at {place} over {_span(lead_hours)}. The truth runs over {extent}. "
+        f"{finding}.{dots}",
     )
 
 
-def spread_and_error(lead_hours: Values, error: Strand, spread: Strand, units: str, coarse_hours: Values) -> Drawing:
+def spread_and_error(
+    subject: str, lead_hours: Values, error: Strand, spread: Strand, units: str, coarse_hours: Values
+) -> Drawing:
     """Spread of the members beside the RMSE of their mean: equal in an ensemble one can trust."""
     ratio = float(np.sqrt(np.mean(spread.values**2) / np.mean(error.values**2)))
     word = "too small" if ratio < 0.9 else "too large" if ratio > 1.1 else "about right"
     finding = f"The spread is {word}: {number(ratio, 2)} of the error of the mean"
-    figure, (axis,) = chart(finding, [error, spread])
+    figure, (axis,) = chart(subject, finding, [error, spread])
     trace(axis, lead_hours, [error, spread])
     axis.set_ylabel(units)
     axis.set_ylim(0, None)
     hours(axis, lead_hours, coarse_hours)
     return Drawing(
-        figure, finding, f"Line chart of ensemble spread and RMSE of the mean over {_span(lead_hours)}. {finding}."
+        figure,
+        finding,
+        f"{subject}. Line chart of ensemble spread and RMSE of the mean over {_span(lead_hours)}. {finding}.",
     )
 
 

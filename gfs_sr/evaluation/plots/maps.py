@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
@@ -21,19 +21,25 @@ from gfs_sr.evaluation.plots.style import (
     SOFT,
     TEXT,
     TICK,
-    TITLE,
     Drawing,
     Values,
     degrees,
     display,
     error_limit,
     field_limits,
+    headline,
     number,
     palette,
     wrap,
 )
 
 Axis = npt.NDArray[np.float64]
+
+WIDE = 1.8  # degrees of longitude per degree of latitude
+WIDE_PANEL = 5.6  # inches
+MOST_ISOLINES = 10
+ISOLINE_STEPS = (1.0, 2.0, 4.0, 5.0, 8.0, 10.0, 20.0)
+FAR_DEG = 60.0  # a map this tall is drawn with finer lines
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Scale:
     colors: str
     low: float
     high: float
-    isolines: float | None = None  # spacing of thin lines of equal value
+    isolines: bool = False  # thin lines of equal value
+    levels: int | None = None  # colors; None is as many as there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +77,7 @@ class Estimate:
 
 def comparison(
     variable: str,
-    title: str,
+    subject: str,
     truth: Values,
     lat: Axis,
     lon: Axis,
@@ -85,7 +92,7 @@ def comparison(
 
     Args:
         variable: of the table.
-        title: what precedes the finding.
+        subject: variable and lead time.
         truth: (H, W), canonical units.
         lat: (H,).
         lon: (W,).
@@ -99,9 +106,7 @@ def comparison(
     shown = display(variable)
     colors = palette(variable)
     low, high = field_limits(shown.field(truth), colors.centered)
-    values = Scale(
-        f"{variable} ({shown.units})", colors.name, low, high, isolines=2.0 if shown.units == "hPa" else None
-    )
+    values = Scale(f"{variable} ({shown.units})", colors.name, low, high, isolines=shown.units == "hPa")
     errors = [shown.error(estimate.field - truth) for estimate in estimates]
     limit = error_limit(errors)
     differences = Scale(shown.difference, ERROR_COLORS, -limit, limit)
@@ -114,20 +119,28 @@ def comparison(
         Panel(f"{e.label} − truth", f"RMSE {number(size)} {shown.difference}", error, lat, lon, differences)
         for e, error, size in zip(estimates, errors, sizes, strict=True)
     ]
-    finding = f"{title}: {estimates[0].label} off by {number(sizes[0])} {shown.difference} RMS"
+    finding = f"{estimates[0].label} is off by {number(sizes[0])} {shown.difference} RMS"
     if len(sizes) > 1:
         best = int(np.argmin(sizes[1:])) + 1
         finding += f", {estimates[best].label} by {number(sizes[best])}"
     told = "; ".join(f"{e.label} ({e.name}) {number(size)}" for e, size in zip(estimates, sizes, strict=True))
     alt = (
-        f"Maps with coastlines of {variable} at {when}. Above: truth and {len(estimates)} estimates, {number(low)} to "
+        f"{subject}. Maps with coastlines. Above: truth and {len(estimates)} estimates, {number(low)} to "
         f"{number(high)} {shown.units}. Below: the coarse input, and the estimates' differences from the truth, "
         f"{number(-limit)} to {number(limit)} {shown.difference}. RMSE: {told}."
     )
-    return Drawing(sheet(finding, [top, below], extent=(lat, lon)), finding, alt)
+    north, south, west, east = box(lat, lon)
+    if (east - west) > WIDE * (north - south):
+        # side by side the panels would be slits: a row per method instead, values left, differences right
+        pairs = list(zip(top, below, strict=True))
+        figure = sheet(subject, finding, pairs, extent=(lat, lon), bar_each=True, panel_width=WIDE_PANEL)
+    else:
+        figure = sheet(subject, finding, [top, below], extent=(lat, lon))
+    return Drawing(figure, finding, alt)
 
 
 def sheet(
+    subject: str,
     finding: str,
     rows: Sequence[Sequence[Panel]],
     *,
@@ -138,6 +151,7 @@ def sheet(
     """Rows of maps. A row has one color bar, that of its last panel; with `bar_each` every panel has its own below.
 
     Args:
+        subject: the variable.
         finding: the title.
         rows: of panels.
         extent: (lat, lon) axes all maps are cut to; None is each panel's own.
@@ -153,12 +167,11 @@ def sheet(
     over, under, bar_room = 0.42, 0.34, 0.42 if bar_each else 0.0
     width = left + columns * panel_width + (columns - 1) * gap + right
     lines = wrap(finding, width)
-    head = 0.2 + 0.17 * len(lines)
+    head = 0.37 + 0.17 * len(lines)
     row_height = over + panel_height + bar_room
     height = head + len(rows) * row_height + under
     figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.1 / width, 1 - 0.1 / height, "\n".join(lines), fontsize=TITLE + 0.5, fontweight="bold", color=TEXT,
-                va="top")  # fmt: skip
+    headline(figure, subject, lines)
     for down, row in enumerate(rows):
         bottom = height - head - down * row_height - over - panel_height
         for across, panel in enumerate(row):
@@ -188,22 +201,22 @@ def draw_map(axis: Axes, panel: Panel, extent: tuple[Axis, Axis] | None = None) 
     north, south, west, east = box(panel.lat, panel.lon)
     image = axis.imshow(
         np.ma.masked_invalid(panel.field), extent=(west, east, south, north), origin="upper", aspect="auto",
-        cmap=panel.scale.colors, norm=Normalize(panel.scale.low, panel.scale.high), interpolation="nearest",
+        cmap=matplotlib.colormaps[panel.scale.colors].resampled(panel.scale.levels or 256),
+        norm=Normalize(panel.scale.low, panel.scale.high), interpolation="nearest",
     )  # fmt: skip
     axis.set_facecolor(MISSING)
     if panel.scale.isolines and min(panel.field.shape) > 1:
-        levels = np.arange(
-            np.ceil(panel.scale.low / panel.scale.isolines) * panel.scale.isolines, panel.scale.high,
-            panel.scale.isolines,
+        axis.contour(
+            panel.lon, panel.lat, np.ma.masked_invalid(panel.field), isolines(panel.scale.low, panel.scale.high),
+            colors="white", linewidths=0.5, alpha=0.8,
         )  # fmt: skip
-        if 0 < levels.size <= 40:
-            axis.contour(panel.lon, panel.lat, np.ma.masked_invalid(panel.field), levels, colors="white",
-                         linewidths=0.5, alpha=0.8)  # fmt: skip
     north, south, west, east = box(*extent) if extent is not None else (north, south, west, east)
-    coast = LineCollection(list(coastlines(north, south, west, east)), colors="#1b1b1b", linewidths=0.8)
-    # dark lines with a pale rim stand out from dark and pale colors alike
-    coast.set_path_effects([patheffects.Stroke(linewidth=1.7, foreground="white", alpha=0.65), patheffects.Normal()])
-    axis.add_collection(coast, autolim=False)
+    fine = 0.5 if north - south > FAR_DEG else 1.0
+    # dark lines on a pale rim stand out from dark and pale colors alike
+    lines = list(coastlines(north, south, west, east))
+    for color, width, alpha in (("white", 1.7, 0.65), ("#1b1b1b", 0.8, 1.0)):
+        coast = LineCollection(lines, colors=color, linewidths=width * fine, alpha=alpha)
+        axis.add_collection(coast, autolim=False)
     axis.set_xlim(west, east)
     axis.set_ylim(south, north)
     axis.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
@@ -215,6 +228,12 @@ def draw_map(axis: Axes, panel: Panel, extent: tuple[Axis, Axis] | None = None) 
         spine.set_color("#8c959f")
         spine.set_linewidth(0.6)
     return image
+
+
+def isolines(low: float, high: float) -> Values:
+    """At most ten round values between the ends."""
+    step = next((step for step in ISOLINE_STEPS if (high - low) / step <= MOST_ISOLINES), ISOLINE_STEPS[-1])
+    return np.arange(np.ceil(low / step) * step, high + 1e-9, step)
 
 
 def _bar(

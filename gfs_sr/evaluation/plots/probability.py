@@ -9,10 +9,11 @@ from gfs_sr.evaluation.plots.style import BLUE, SOFT, VERMILION, Drawing, Strand
 FLAT_TOLERANCE = 0.1  # of a mean bar: less is called flat
 
 
-def rank_histogram(counts: Values, label: str) -> Drawing:
+def rank_histogram(subject: str, counts: Values, label: str) -> Drawing:
     """Where the truth falls among the sorted members; flat in an honest ensemble.
 
     Args:
+        subject: the variable.
         counts: (M + 1,).
         label: which values were counted.
     """
@@ -26,7 +27,7 @@ def rank_histogram(counts: Values, label: str) -> Drawing:
         finding = f"Members spread too wide: only {percent(outside)} outside them; honest is {percent(2 * flat)}"
     else:
         finding = f"Close to flat: {percent(outside)} outside all members; honest is {percent(2 * flat)}"
-    figure, (axis,) = chart(finding)
+    figure, (axis,) = chart(subject, finding)
     axis.bar(np.arange(counts.size), shares, width=0.86, color=BLUE, zorder=2)
     axis.axhline(flat, color=VERMILION, linewidth=1.4, linestyle=(0, (4, 1.5)), zorder=3)
     axis.annotate("flat", (1, flat), xycoords=("axes fraction", "data"), fontsize=7, color=VERMILION, ha="right",
@@ -37,33 +38,42 @@ def rank_histogram(counts: Values, label: str) -> Drawing:
     axis.set_xticks(np.unique(np.linspace(0, counts.size - 1, min(counts.size, 9)).round()))
     heights = ", ".join(percent(float(share)) for share in shares) if counts.size <= 12 else ""
     return Drawing(
-        figure, finding, f"Bar chart of the truth's rank among {counts.size - 1} members, {label}. {finding}. {heights}"
+        figure,
+        finding,
+        f"{subject}. Bar chart of the truth's rank among {counts.size - 1} members, {label}. {finding}. {heights}",
     )
 
 
 def reliability_figure(
-    forecast: Values, strands: Sequence[Strand], counts: Sequence[Values], event: str, kind: str
+    subject: str,
+    forecasts: Sequence[Values],
+    strands: Sequence[Strand],
+    counts: Sequence[Values],
+    event: str,
+    kind: str,
 ) -> Drawing:
     """Observed frequency over forecast probability; on the diagonal a probability means what it says.
 
     Args:
-        forecast: (B,) mean forecast probability of each bin.
+        subject: the variable.
+        forecasts: (B,) mean forecast probability of each bin, per strand.
         strands: (B,) observed frequency of each method; NaN where a bin is empty.
         counts: (B,) cells in each bin, per strand.
         event: what is forecast, with threshold and units.
         kind: where the probability comes from: members or the neighborhood.
     """
     gaps = {}
-    for strand, count in zip(strands, counts, strict=True):
+    table = list(zip(forecasts, strands, counts, strict=True))
+    for forecast, strand, count in table:
         valid = (count > 0) & np.isfinite(strand.values)
         weight = count[valid]
         gap = np.abs(strand.values[valid] - forecast[valid])
         gaps[strand.label] = float(np.average(gap, weights=weight)) if weight.sum() > 0 else float("nan")
     model = strands[0].label
     finding = f"{event}: {model}'s probabilities are off by {percent(gaps[model], 1)} on average"
-    figure, (axis,) = chart(finding, strands, height=3.6, markers=True)
+    figure, (axis,) = chart(subject, finding, strands, height=3.7, markers=True)
     axis.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0)
-    for strand, count in zip(strands, counts, strict=True):
+    for forecast, strand, count in table:
         valid = (count > 0) & np.isfinite(strand.values)
         axis.plot(
             forecast[valid], strand.values[valid], color=strand.ink.color, linestyle=strand.ink.dash,
@@ -73,9 +83,12 @@ def reliability_figure(
     axis.set_ylim(-0.02, 1.02)
     axis.set_xlabel(f"forecast probability ({kind})")
     axis.set_ylabel("observed frequency")
-    inset = axis.inset_axes((0.07, 0.70, 0.33, 0.22))
-    inset.bar(forecast, counts[0] / max(float(counts[0].sum()), 1), width=0.07, color=strands[0].ink.color)
+    above = sum(float(np.nansum((strand.values - mean) * (count > 0))) for mean, strand, count in table)
+    # where the curves leave room
+    inset = axis.inset_axes((0.64, 0.09, 0.33, 0.2) if above > 0 else (0.07, 0.72, 0.33, 0.2))
+    inset.bar(forecasts[0], counts[0] / max(float(counts[0].sum()), 1), width=0.07, color=strands[0].ink.color)
     inset.set_yscale("log")
+    inset.minorticks_off()
     inset.tick_params(labelsize=5.5, length=2, pad=1)
     inset.set_title("share of cells", fontsize=6, pad=2, color=SOFT)
     inset.spines[["top", "right"]].set_visible(False)
@@ -83,6 +96,7 @@ def reliability_figure(
     return Drawing(
         figure,
         finding,
-        f"Observed frequency over forecast probability of {event}, {kind}; the diagonal is perfect. Mean distance from "
+        f"{subject}. Observed frequency over forecast probability of {event}, {kind}; the diagonal is perfect. Mean "
+        f"distance from "
         f"it: {told}.",
     )

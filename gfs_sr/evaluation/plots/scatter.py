@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 
 from gfs_sr.evaluation.plots.style import (
     LABEL,
@@ -13,14 +12,11 @@ from gfs_sr.evaluation.plots.style import (
     SOFT,
     TEXT,
     TICK,
-    TITLE,
     Drawing,
     Strand,
     Values,
     chart,
-    dress,
     number,
-    wrap,
 )
 
 
@@ -33,17 +29,18 @@ class Density:
     correlation: float
 
 
-def density_scatter(edges: Values, panels: Sequence[Density], quantity: str) -> Drawing:
+def density_scatter(subject: str, edges: Values, panels: Sequence[Density], quantity: str) -> Drawing:
     """Joint density, a panel per method, on one color scale; on the diagonal the prediction is right.
 
     Args:
+        subject: the variable.
         edges: (B + 1,) of both axes.
         panels: the model first.
         quantity: name and units of both axes.
     """
     best = max(panels, key=lambda panel: panel.correlation)
     finding = f"{best.label} lies closest to the truth: correlation {best.correlation:.4f}"
-    figure, axes = chart(finding, columns=len(panels), height=2.85, head=0.14)
+    figure, axes = chart(subject, finding, columns=len(panels), height=2.85, head=0.14)
     most = max(float(panel.counts.max()) for panel in panels)
     # the outermost cells would leave most of the panel empty
     total = np.sum([panel.counts for panel in panels], axis=0)
@@ -71,28 +68,28 @@ def density_scatter(edges: Values, panels: Sequence[Density], quantity: str) -> 
     return Drawing(
         figure,
         finding,
-        f"Density of cells, prediction over truth, {quantity}; darker is more. Most cells lie along the diagonal. "
+        f"{subject}. Density of cells, prediction over truth, {quantity}; darker is more. Most cells lie along the "
+        f"diagonal. "
         f"Correlation: {told}.",
     )
 
 
-def mean_scatter(truth: Values, prediction: Strand, quantity: str) -> Drawing:
+def mean_scatter(subject: str, truth: Values, prediction: Strand, quantity: str) -> Drawing:
     """Domain means per frame with a straight fit, R² and the margins beside the axes.
 
     Args:
+        subject: the variable.
         truth: (N,) domain means.
         prediction: (N,) of the model or its ensemble mean.
         quantity: name and units of both axes.
     """
     slope, offset, fit = straight_fit(truth, prediction.values)
     finding = f"Domain means: R² = {fit:.3f}, slope {number(slope)}"
-    figure = Figure(figsize=(3.9, 3.5), facecolor="white")
-    figure.text(0.1 / 3.9, 1 - 0.1 / 3.5, "\n".join(wrap(finding, 3.9)), fontsize=TITLE, fontweight="bold", color=TEXT,
-                va="top")  # fmt: skip
-    axis = figure.add_axes((0.17, 0.14, 0.62, 0.60))
-    above = figure.add_axes((0.17, 0.755, 0.62, 0.11), sharex=axis)
-    beside = figure.add_axes((0.805, 0.14, 0.12, 0.60), sharey=axis)
-    dress(axis)
+    figure, (axis,) = chart(subject, finding, height=3.5, head=0.45)
+    place = axis.get_position()
+    axis.set_position((place.x0, place.y0, place.width - 0.13, place.height))
+    above = figure.add_axes((place.x0, place.y1 + 0.012, place.width - 0.13, 0.11), sharex=axis)
+    beside = figure.add_axes((place.x1 - 0.12, place.y0, 0.12, place.height), sharey=axis)
     axis.plot(truth, prediction.values, ".", color=prediction.ink.color, markersize=5, alpha=0.75, zorder=3)
     low = float(min(truth.min(), prediction.values.min()))
     high = float(max(truth.max(), prediction.values.max()))
@@ -115,7 +112,9 @@ def mean_scatter(truth: Values, prediction: Strand, quantity: str) -> Drawing:
         va="top", fontsize=7, color=SOFT,
     )  # fmt: skip
     return Drawing(
-        figure, finding, f"Scatter of {truth.size} domain means, {prediction.label} over truth, {quantity}. {finding}."
+        figure,
+        finding,
+        f"{subject}. Scatter of {truth.size} domain means, {prediction.label} over truth, {quantity}. {finding}.",
     )
 
 

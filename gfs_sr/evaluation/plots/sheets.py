@@ -17,11 +17,12 @@ def value_scale(variable: str, truth: Values) -> Scale:
 
 
 def sample_sheet(
-    variable: str, truth: Values, samples: Mapping[str, Values], lat: Axis, lon: Axis, when: str
+    subject: str, variable: str, truth: Values, samples: Mapping[str, Values], lat: Axis, lon: Axis, when: str
 ) -> Drawing:
     """The truth and up to four samples (members, or single methods) of one frame.
 
     Args:
+        subject: the variable.
         variable: of the table.
         truth: (H, W), canonical units.
         samples: label -> (H, W).
@@ -34,11 +35,11 @@ def sample_sheet(
     panels = [Panel("truth", when, shown.field(truth), lat, lon, scale)]
     panels += [Panel(label, when, shown.field(field), lat, lon, scale) for label, field in kept.items()]
     spread = float(np.nanmean(np.std(np.stack([shown.error(field) for field in kept.values()]), axis=0)))
-    finding = f"{variable} at {when}: {len(kept)} samples differ by {number(spread)} {shown.difference} on average"
+    finding = f"{when}: {len(kept)} samples differ by {number(spread)} {shown.difference} on average"
     return Drawing(
-        sheet(finding, [panels], panel_width=2.3),
+        sheet(subject, finding, [panels], panel_width=2.3),
         finding,
-        f"Maps of {variable} at {when}: the truth and {', '.join(kept)} on one color bar. {finding}.",
+        f"{subject} at {when}. Maps: the truth and {', '.join(kept)} on one color bar. {finding}.",
     )
 
 
@@ -63,11 +64,12 @@ def peak_windows(means: Values, count: int, around: int = 2) -> list[list[int]]:
 
 
 def time_lapse(
-    variable: str, fields: Mapping[str, Values], labels: Sequence[str], lat: Axis, lon: Axis, title: str
+    subject: str, variable: str, fields: Mapping[str, Values], labels: Sequence[str], lat: Axis, lon: Axis, title: str
 ) -> Drawing:
     """Consecutive frames, a row per method, the truth first.
 
     Args:
+        subject: the variable.
         variable: of the table.
         fields: label -> (T, H, W), canonical units.
         labels: (T,) of the frames.
@@ -82,9 +84,9 @@ def time_lapse(
         for name, series in fields.items()
     ]
     return Drawing(
-        sheet(title, rows, panel_width=2.1),
+        sheet(subject, title, rows, panel_width=2.1),
         title,
-        f"Maps of {variable}, a row per method ({', '.join(fields)}), a column per frame ({', '.join(labels)}).",
+        f"{subject}. Maps, a row per method ({', '.join(fields)}), a column per frame ({', '.join(labels)}).",
     )
 
 
@@ -106,7 +108,7 @@ def variables_lapse(fields: Mapping[str, Values], labels: Sequence[str], lat: Ax
              for label, frame in zip(labels, series, strict=True)]
         )  # fmt: skip
     return Drawing(
-        sheet(title, rows, panel_width=2.1),
+        sheet("All variables", title, rows, panel_width=2.1),
         title,
         f"Maps, a row per variable ({', '.join(fields)}), a column per frame ({', '.join(labels)}).",
     )

@@ -31,9 +31,11 @@ def skill_figure(title: str, rows: Sequence[str], series: Sequence[SkillSeries],
     """A row per variable, a mark per series; right of the rule is better than the interpolation."""
     offsets = (np.arange(len(series)) - (len(series) - 1) / 2) * min(0.26, 0.8 / max(len(series), 1))
     left = min(0.3 + 0.075 * max(len(row) for row in rows), 2.4)
-    height = 1.15 + len(rows) * max(0.34, 0.2 * len(series))
+    height = 1.15 + len(rows) * max(0.36, 0.12 + 0.19 * len(series))
     strands = [Strand(one.label, one.ink, np.zeros(0)) for one in series]
-    figure, (axis,) = chart(title, strands, height=height, width=width, left=left, bottom=0.5, markers=True)
+    figure, (axis,) = chart(
+        "Skill against interpolation", title, strands, height=height, width=width, left=left, bottom=0.5, markers=True
+    )
     for one, offset in zip(series, offsets, strict=True):
         at = np.arange(len(rows)) + offset
         values = np.array([point.value for point in one.points])

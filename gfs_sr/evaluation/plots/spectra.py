@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, percent, trace
 
 
 def spectra_figure(
-    wavelength_km: Values, truth: Strand, strands: Sequence[Strand], units: str, coarse_km: float | None
+    subject: str, wavelength_km: Values, truth: Strand, strands: Sequence[Strand], units: str, coarse_km: float | None
 ) -> Drawing:
     """Radial power spectra, long waves left.
 
     Args:
+        subject: the variable.
         wavelength_km: (K,) falling or rising.
         truth: (K,) power, units squared.
         strands: (K,) each; the first is the model under test.
@@ -30,7 +31,7 @@ def spectra_figure(
     best = f", {others[0].label} {percent(shares[others[0].label])}" if others else ""
     finding = f"Below {edge:.0f} km {model.label} has {percent(shares[model.label])} of the truth's power{best}"
     every = [truth, *strands]
-    figure, (axis,) = chart(finding, every)
+    figure, (axis,) = chart(subject, finding, every)
     trace(axis, wavelength_km, every)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -44,14 +45,15 @@ def spectra_figure(
     ticks = [t for t in _round_lengths() if wavelength_km.min() <= t <= wavelength_km.max()]
     axis.set_xticks(ticks[:: max(1, -(-len(ticks) // 7))])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.minorticks_off()
     axis.set_xlabel("wavelength (km)")
     axis.set_ylabel(f"power ({_squared(units)})")
     told = ", ".join(f"{label} {percent(share)}" for label, share in shares.items())
     return Drawing(
         figure,
         finding,
-        f"Log-log chart of power over wavelength from {wavelength_km.max():.0f} to {wavelength_km.min():.0f} km. Share "
+        f"{subject}. Log-log chart of power over wavelength from {wavelength_km.max():.0f} to "
+        f"{wavelength_km.min():.0f} km. Share "
         f"of the truth's power in waves shorter than {edge:.0f} km: {told}.",
     )
 

@@ -17,9 +17,9 @@ Values = npt.NDArray[Any]
 
 MINUS = "\u2212"
 TEXT, SOFT, RULE = "#1b1f24", "#57606a", "#d8dee4"  # of the page's style sheet too
-DPI = 200  # twice what a screen shows, so that type stays sharp on a fine one
+DPI = 160  # more than a screen shows, so that type stays sharp on a fine one
 WIDTH = 3.9  # inches of one chart: the width of a telephone, a third of a desk's
-TITLE, LABEL, TICK, LEGEND = 9.5, 8.5, 8.0, 7.8  # points
+TITLE, LABEL, TICK, LEGEND = 9.5, 8.5, 8.0, 7.5  # points
 ERROR_COLORS = "RdBu_r"  # diverging around 0; red and blue stay apart for every color vision
 MISSING = "#d9d9d9"
 
@@ -170,11 +170,12 @@ class Drawing:
 
 
 def chart(
+    subject: str,
     title: str,
     strands: Sequence[Strand] = (),
     *,
     columns: int = 1,
-    height: float = 2.9,
+    height: float = 3.0,
     width: float = WIDTH,
     gap: float = 0.14,
     left: float = 0.62,
@@ -182,24 +183,21 @@ def chart(
     head: float = 0.0,
     markers: bool = False,
 ) -> tuple[Figure, list[Axes]]:
-    """Plots side by side at the standard size: their finding above, then one legend; the left one has the labels.
+    """Plots side by side at the standard size: subject and finding above, then one legend; the left one has the labels.
 
     Placed by inches (`head` is room for titles of the plots): constrained layout costs more than the drawing itself.
     """
     figure = Figure(figsize=(width, height), facecolor="white")
     lines = wrap(title, width)
     legend = _legend_rows([strand.label for strand in strands], width)
-    below_title = height - 0.12 - 0.165 * len(lines)
+    below_title = height - 0.29 - 0.165 * len(lines)
     top = below_title - (0.17 * len(legend) + 0.08 if legend else 0.1) - head
     each = (width - left - 0.14 - gap * (columns - 1)) / columns
     axes = [
         figure.add_axes(((left + k * (each + gap)) / width, bottom / height, each / width, (top - bottom) / height))
         for k in range(columns)
     ]
-    figure.text(
-        0.1 / width, 1 - 0.1 / height, "\n".join(lines), fontsize=TITLE, fontweight="bold", color=TEXT, va="top",
-        linespacing=1.2,
-    )  # fmt: skip
+    headline(figure, subject, lines)
     by_label = {strand.label: strand.ink for strand in strands}
     for row, labels in enumerate(legend):
         handles = [
@@ -233,11 +231,21 @@ def chart(
     return figure, axes
 
 
+def headline(figure: Figure, subject: str, lines: Sequence[str]) -> None:
+    """What is shown, small, and below it what was found: a picture that is copied alone still says both."""
+    width, height = figure.get_size_inches()
+    figure.text(0.1 / width, 1 - 0.08 / height, subject, fontsize=TICK, color=SOFT, va="top")
+    figure.text(
+        0.1 / width, 1 - 0.26 / height, "\n".join(lines), fontsize=TITLE, fontweight="bold", color=TEXT, va="top",
+        linespacing=1.2,
+    )  # fmt: skip
+
+
 def _legend_rows(labels: Sequence[str], width: float) -> list[list[str]]:
     rows: list[list[str]] = []
     used = 0.0
     for label in labels:
-        needed = 0.46 + 0.067 * len(label)  # inches: a handle, then letters of DejaVu Sans at LEGEND points
+        needed = 0.42 + 0.056 * len(label)  # inches: a handle, then letters of DejaVu Sans at LEGEND points
         if not rows or used + needed > width - 0.1:
             rows.append([])
             used = 0.0

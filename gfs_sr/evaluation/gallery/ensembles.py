@@ -1,0 +1,103 @@
+"""Members and probabilities: are they honest?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
+from gfs_sr.evaluation.picture import Picture, picture
+from gfs_sr.evaluation.plots.lines import spread_and_error
+from gfs_sr.evaluation.plots.probability import rank_histogram, reliability_figure
+from gfs_sr.evaluation.plots.sheets import sample_sheet
+from gfs_sr.evaluation.plots.style import PLAIN, Strand, display, number
+from gfs_sr.evaluation.result import Evaluation
+
+NO_MEMBERS = "the models give one forecast, no members"
+
+
+def ensemble_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
+    """Reliability for any model, of neighborhoods where there are no members; the rest needs members."""
+    made = {
+        "Reliability": [p for cast in casts for p in _reliability(evaluation, cast)],
+        "Rank histogram": [p for cast in casts for p in _ranks(evaluation, cast)],
+        "Spread and error": [p for cast in casts for p in _spread(evaluation, cast)],
+        "Samples": [p for cast in casts for p in _samples(evaluation, cast)],
+    }
+    reasons = dict.fromkeys(made, NO_MEMBERS) | {"Reliability": "no threshold was crossed in these data"}
+    return Section(
+        "probability",
+        "Are probabilities honest",
+        "Of all cells given a chance of 30%, the event should occur in 30%. Without members the chance is the share of "
+        "cells in the neighborhood. The truth should fall anywhere among the members equally often, and the members "
+        "should differ by as much as their mean is wrong.",
+        [Group(title, pictures) for title, pictures in made.items() if pictures],
+        skipped=[Skipped(title.lower(), reasons[title]) for title, pictures in made.items() if not pictures],
+    )
+
+
+def _reliability(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    shown = display(cast.variable)
+    found = of(cast, evaluation.reliability())
+    made = []
+    for k, threshold in enumerate(dict.fromkeys(one.threshold for one in found)):
+        table = {one.method: one for one in found if one.threshold == threshold}
+        chosen = [(part, table[part.method]) for part in cast.parts if part.method in table]
+        if not chosen or not any(one.count[1:-1].sum() > 0 for _, one in chosen):
+            continue
+        event = f"{cast.variable} ≥ {number(float(shown.field(float(threshold))), 4)} {shown.units}"
+        drawing = reliability_figure(
+            cast.name,
+            [one.forecast for _, one in chosen],
+            [Strand(part.label, part.ink, one.observed) for part, one in chosen],
+            [one.count for _, one in chosen],
+            event,
+            chosen[0][1].kind,
+        )
+        made.append(picture(f"reliability_{cast.variable}_{k + 1}", drawing, "All frames."))
+    return made
+
+
+def _ranks(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    return [
+        picture(
+            f"ranks_{cast.variable}_{k + 1}",
+            rank_histogram(cast.name, found.counts, found.label),
+            f"Members of {found.method}.",
+        )
+        for k, found in enumerate(of(cast, evaluation.ranks()))
+        if found.counts.sum() > 0
+    ]
+
+
+def _spread(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    shown = display(cast.variable)
+    fields = next(iter(of(cast, evaluation.fields)), None)
+    coarse_hours = fields.coarse_lead_hours if fields is not None else np.zeros(0)
+    made = []
+    for k, found in enumerate(of(cast, evaluation.spread_skill())):
+        if found.lead_hours.size < 2:
+            continue
+        ink = next((part.ink for part in cast.models if part.method == found.method), cast.models[0].ink)
+        drawing = spread_and_error(
+            cast.name,
+            found.lead_hours,
+            Strand("error of the mean", ink, shown.error(found.rmse)),
+            Strand("spread of the members", PLAIN, shown.error(found.spread)),
+            shown.difference,
+            coarse_hours,
+        )
+        made.append(picture(f"spread_{cast.variable}_{k + 1}", drawing, f"{found.method}."))
+    return made
+
+
+def _samples(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    made = []
+    for fields in of(cast, evaluation.fields):
+        for model, members in fields.members.items():
+            frame = fields.shown_frame
+            samples = {f"member {m + 1}": members[m, frame] for m in range(len(members))}
+            when = f"{fields.lead_hours[frame]:g} h"
+            drawing = sample_sheet(cast.name, cast.variable, fields.truth[frame], samples, fields.lat, fields.lon, when)
+            made.append(picture(f"samples_{cast.variable}", drawing, f"Members of {model}.", "map"))
+    return made

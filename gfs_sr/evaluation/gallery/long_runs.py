@@ -1,0 +1,169 @@
+"""What a long run shows: mean biases, annual maxima, domain means, the frames around a peak."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
+from gfs_sr.evaluation.picture import Picture, picture
+from gfs_sr.evaluation.plots.climate import annual_maximum_maps, mean_bias_maps
+from gfs_sr.evaluation.plots.distributions import maxima_figure
+from gfs_sr.evaluation.plots.scatter import mean_scatter
+from gfs_sr.evaluation.plots.sheets import peak_windows, time_lapse, variables_lapse
+from gfs_sr.evaluation.plots.style import Strand, Values, display
+from gfs_sr.evaluation.records import Fields
+from gfs_sr.evaluation.result import Evaluation
+
+LEAST_YEARS = 2
+LEAST_DAYS_OF_A_YEAR = 300  # a maximum of half a year is not an annual one
+AROUND = 2  # frames either side of a peak
+PEAKS = 5
+MOST_LAPSES = 2  # variables whose peaks are shown
+ONE_FRAME = "the data have one frame"
+NO_YEARS = f"the data span less than {LEAST_YEARS} whole years"
+
+
+def long_run_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
+    """Biases over all frames, extremes of the years, frames around the peaks."""
+    fields = [(cast, found) for cast in casts for found in of(cast, evaluation.fields)]
+    several = [(cast, found) for cast, found in fields if len(found.lead_hours) > 1]
+    made = {
+        "Mean bias": [p for cast, found in several for p in _mean_bias(cast, found)],
+        "Annual maximum of every cell": [p for cast, found in several for p in _annual_maps(cast, found)],
+        "Annual maximum of the domain mean": [p for cast in casts for p in _annual_means(evaluation, cast)],
+        "Domain means": [p for cast in casts for p in _mean_scatter(evaluation, cast)],
+        "Around the highest domain means": [p for cast, found in several[:MOST_LAPSES] for p in _peaks(cast, found)],
+        "All variables, frame by frame": _variables(several),
+    }
+    reasons = dict.fromkeys(made, ONE_FRAME)
+    for title in ("Annual maximum of every cell", "Annual maximum of the domain mean"):
+        reasons[title] = NO_YEARS
+    if len(several) == 1:
+        reasons["All variables, frame by frame"] = "the data have one variable"
+    return Section(
+        "long",
+        "Over the whole run",
+        "Bias maps are means over all frames of the first forecast. A relative bias is left gray where the truth's "
+        "mean is next to nothing.",
+        [Group(title, pictures) for title, pictures in made.items() if pictures],
+        skipped=[Skipped(title.lower(), reasons[title]) for title, pictures in made.items() if not pictures],
+        folded=True,
+    )
+
+
+def years_of(valid_times: Values) -> dict[int, Values]:
+    """Year -> indices of its frames, whole years only."""
+    years = valid_times.astype("datetime64[Y]").astype(int) + 1970
+    days = valid_times.astype("datetime64[D]")
+    found = {int(year): np.flatnonzero(years == year) for year in np.unique(years)}
+    return {year: at for year, at in found.items() if np.unique(days[at]).size >= LEAST_DAYS_OF_A_YEAR}
+
+
+def _mean_bias(cast: Cast, fields: Fields) -> list[Picture]:
+    model = cast.models[0]
+    drawing = mean_bias_maps(
+        cast.name,
+        cast.variable,
+        fields.truth.mean(axis=0, dtype=np.float64),
+        fields.methods[model.method].mean(axis=0, dtype=np.float64),
+        model.label,
+        fields.lat,
+        fields.lon,
+    )
+    return [picture(f"bias_{cast.variable}", drawing, "First forecast.", "map")]
+
+
+def _annual_maps(cast: Cast, fields: Fields) -> list[Picture]:
+    years = years_of(fields.valid_times)
+    if len(years) < LEAST_YEARS:
+        return []
+    model = cast.models[0]
+    members = fields.members.get(model.method, fields.methods[model.method][None])
+    truth = np.stack([fields.truth[at].max(axis=0) for at in years.values()])
+    predicted = np.stack([members[:, at].max(axis=1) for at in years.values()], axis=1)
+    in_units, in_spreads = annual_maximum_maps(cast.name, 
+        cast.variable, truth, predicted, model.label, fields.lat, fields.lon
+    )  # fmt: skip
+    caption = f"{len(years)} years, {len(members)} member{'s' * (len(members) != 1)}."
+    return [
+        picture(f"annual_bias_{cast.variable}", in_units, caption, "map"),
+        picture(f"annual_sigma_{cast.variable}", in_spreads, caption, "map"),
+    ]
+
+
+def _annual_means(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    shown, model = display(cast.variable), cast.models[0]
+    made = []
+    for found in of(cast, evaluation.domain_means()):
+        years = years_of(found.valid_times)
+        if len(years) < LEAST_YEARS:
+            continue
+        members = found.members.get(model.method, found.methods[model.method][None])
+        maxima = np.concatenate([members[:, at].max(axis=1) for at in years.values()])
+        observed = np.array([found.truth[at].max() for at in years.values()])
+        drawing = maxima_figure(
+            cast.name, shown.field(maxima), shown.field(observed), model.label, f"{cast.variable} ({shown.units})"
+        )
+        made.append(picture(f"annual_maxima_{cast.variable}", drawing, f"{len(years)} years."))
+    return made
+
+
+def _mean_scatter(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    shown, model = display(cast.variable), cast.models[0]
+    return [
+        picture(
+            f"scatter_{cast.variable}",
+            mean_scatter(
+                cast.name,
+                shown.field(found.truth),
+                Strand(model.label, model.ink, shown.field(found.methods[model.method])),
+                f"{cast.variable} ({shown.units})",
+            ),
+            "One point per frame.",
+        )
+        for found in of(cast, evaluation.domain_means())
+        if found.truth.size > 1 and model.method in found.methods
+    ]
+
+
+def _peaks(cast: Cast, fields: Fields) -> list[Picture]:
+    weights = np.cos(np.deg2rad(fields.lat))[:, None]
+    means = np.nanmean(fields.truth * weights, axis=(1, 2))
+    windows = peak_windows(means, PEAKS if len(means) >= PEAKS * (2 * AROUND + 1) * 2 else 1, AROUND)
+    model = cast.models[0]
+    made = []
+    for k, frames in enumerate(windows):
+        when = np.datetime_as_string(fields.valid_times[frames[len(frames) // 2]], "h").replace("T", " ")
+        drawing = time_lapse(
+            cast.name,
+            cast.variable,
+            {"truth": fields.truth[frames], model.label: fields.methods[model.method][frames]},
+            _labels(fields, frames),
+            fields.lat,
+            fields.lon,
+            f"Around a highest domain mean, {when} UTC",
+        )
+        made.append(picture(f"peak_{cast.variable}_{k + 1}", drawing, "First forecast.", "map"))
+    return made
+
+
+def _variables(several: Sequence[tuple[Cast, Fields]]) -> list[Picture]:
+    same = [(cast, found) for cast, found in several if found.truth.shape == several[0][1].truth.shape]
+    if len(same) < 2:
+        return []
+    first = same[0][1]
+    frames = np.unique(np.linspace(0, len(first.lead_hours) - 1, 5).round().astype(int)).tolist()
+    model = same[0][0].models[0]
+    drawing = variables_lapse(
+        {cast.variable: found.methods[model.method][frames] for cast, found in same},
+        _labels(first, frames),
+        first.lat,
+        first.lon,
+        f"All variables of {model.label} through the forecast",
+    )
+    return [picture("variables", drawing, f"{model.method}, first forecast.", "map")]
+
+
+def _labels(fields: Fields, frames: Sequence[int]) -> list[str]:
+    return [f"{fields.lead_hours[k]:g} h" for k in frames]
