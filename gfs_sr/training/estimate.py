@@ -160,7 +160,7 @@ def _steps(module: Supervised, data: TrainingData, streams: Mapping[str, StreamC
         samplers[name] = Sampler(data.training_sets, task, stream)
         if not samplers[name].sets:
             raise UsageError("no source is large enough", f"data.streams.{name}", "take a smaller patch")
-    return Steps(samplers, data.seed, augment=True, epoch_steps=data.steps_per_epoch)
+    return Steps(samplers, data.seed, augment=data.augment, epoch_steps=data.steps_per_epoch)
 
 
 def _forget_peak(device: torch.device) -> None:

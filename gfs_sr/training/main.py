@@ -32,6 +32,9 @@ from gfs_sr.training.warm_start import WarmStart, start_from
 
 DEFAULTS = {"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0}
 
+# what the Trainer would take and a run decides by a key of its own
+OURS = {"logger": "loggers", "default_root_dir": "output", "enable_checkpointing": "checkpoints"}
+
 
 @dataclass(frozen=True)
 class CheckpointConfig:
@@ -100,6 +103,9 @@ class TrainCommand(LightningCLI):
             ours = self._callbacks(next((each for each in loggers if isinstance(each, CurveLog)), None))
             kept = any(isinstance(each, Checkpoint) for each in ours)
             kwargs |= {"callbacks": ours, "logger": loggers, "enable_checkpointing": kept, "plugins": self._plugins()}
+        for key, place in OURS.items():
+            if self.config["trainer"][key] is not None:
+                raise UsageError(f"trainer.{key} has no part in a run", f"trainer.{key}", f"use {place}")
         kwargs |= placement(self.config_init["trainer"])
         made: Trainer = super().instantiate_trainer(default_root_dir=self.folder, **kwargs)
         wanted = str(self.config["trainer"]["precision"] or "32-true")

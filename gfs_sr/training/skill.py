@@ -57,11 +57,13 @@ class SkillMeter:
 
         Args:
             prediction: (B, T, C, H, W).
-            batch: its `coarse` with `margin` around the core, `fine`, `mask`.
+            batch: its `coarse` with `margin` around the core, `fine`, `mask`, and `area` where cells are weighed.
             margin: of the coarse input.
             names: per sample, per channel: the variable.
         """
         truth, mask = batch["fine"], batch["mask"].float()
+        if "area" in batch:
+            mask = mask * batch["area"]
         outputs: dict[object, Tensor] = {None: prediction}
         # a network that pads by itself is given less context than a baseline reads: both see the edge continued
         have = margin | self.reach

@@ -346,3 +346,11 @@ def test_an_estimate_names_sizes_that_cannot_be(tmp_path):
     assert "ssim needs fields of 11 cells" in rows[0].cost
     assert "ssim needs" in str(rows[0].cost)
     assert isinstance(rows[3].cost, Cost)
+
+
+@pytest.mark.parametrize(
+    "option", ["--trainer.logger=true", "--trainer.default_root_dir=x", "--trainer.enable_checkpointing=false"]
+)
+def test_keys_of_the_trainer_that_would_not_act_are_refused(tmp_path, option):
+    with pytest.raises(UsageError, match="no part in a run"):
+        parse([*arguments(tmp_path, FACTORIZED), option])
