@@ -96,6 +96,9 @@ def test_ralsd_of_a_dry_forecast_is_finite_and_dry_truths_are_left_out():
     assert 50 < found <= 120
     dry = scene(truth, np.zeros_like(truth), variable="tp")
     assert np.isnan(registry.score(["RALSD"], dry)["RALSD"])
+    drizzle = truth * 0.019 / truth.mean(axis=(1, 2), keepdims=True)
+    assert np.isnan(registry.score(["RALSD"], scene(2 * drizzle, drizzle, variable="tp"))["RALSD"])
+    assert np.isfinite(registry.score(["RALSD"], scene(2 * drizzle, 1.1 * drizzle, variable="tp"))["RALSD"])
 
 
 def test_crps_of_spectra_of_equal_members_is_the_mean_distance_and_zero_for_the_truth():
