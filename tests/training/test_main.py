@@ -86,7 +86,7 @@ def test_sources_that_suit_no_stream_are_refused_before_training(tmp_path):
 def test_the_shipped_configurations_parse(tmp_path, name):
     root = Path(__file__).resolve().parents[2]
     command = parse(["-c", str(root / "configs" / f"{name}.yaml"), "--output", str(tmp_path / "run"),
-                     "--trainer.accelerator=cpu", "--trainer.precision=32"])  # fmt: skip
+                     "--trainer.accelerator=cpu"])  # fmt: skip
     assert command.model.network.family == name
     assert models.build(command.model.network.config).config == command.model.network.config
 
