@@ -15,7 +15,7 @@ from gfs_sr.evaluation.finished import open_finished
 from gfs_sr.evaluation.protocols import Protocol, protocol
 from gfs_sr.evaluation.regions import Box
 from gfs_sr.evaluation.result import Evaluation
-from gfs_sr.evaluation.scoring import CaseScores, Options, Scorer, Task, amount, choose
+from gfs_sr.evaluation.scoring import CaseScores, Options, Scorer, Task, amount, choose, first_of_their_kind
 from gfs_sr.evaluation.subject import Subject
 from gfs_sr.runtime.upscaler import Upscaler
 
@@ -33,6 +33,7 @@ class Settings:
     output: Path | None = Path("report")  # None writes nothing
     protocol: str = "B"
     variables: tuple[str, ...] | None = None
+    hours: tuple[float, float] | None = None  # first and last lead time; None takes all
     backend: str = "auto"
     tile: int | None = None  # side of a core in coarse cells; None lets the planner choose
     statics: Path | None = None  # terrain and coast, for models that take them and for regions
@@ -118,7 +119,9 @@ def evaluate_finished(settings: Settings) -> Evaluation:
         raise UsageError("one finished forecast is scored in one process", "--dask", "leave --dask out")
     if not protocol(settings.protocol).registered:
         raise UsageError("protocol A scores networks", "--protocol", "score a finished forecast by protocol B")
-    subject, case = open_finished(settings.forecast, settings.data, settings.coarse, settings.variables, settings.sigma)
+    subject, case = open_finished(
+        settings.forecast, settings.data, settings.coarse, settings.variables, settings.hours, settings.sigma
+    )
     return _evaluate([subject], [case], replace(settings, tasks=("joint",)))
 
 
@@ -135,14 +138,15 @@ def _evaluate(subjects: Sequence[Subject], cases: Sequence[Case], settings: Sett
     scores = [scorer.contest() for scorer in scorers]
     if settings.metrics != ():
         shown = choose(scores, amount(subjects[0].registration, settings.options))
-        for number, (scorer, found) in enumerate(zip(scorers, scores, strict=True)):
-            scorer.detail(found, shown, keep_fields=number == 0)
+        for scorer, found, is_first in zip(scorers, scores, first_of_their_kind(scores), strict=True):
+            scorer.detail(found, shown, keep_fields=is_first)
     return _result(subjects, scores, settings, how)
 
 
 def opened(files: CaseFiles, subjects: Sequence[Subject], settings: Settings) -> Case:
     """A case for these models."""
-    return open_case(files, coarsening(subjects[0], settings), settings.variables, _offered(subjects))
+    how = coarsening(subjects[0], settings)
+    return open_case(files, how, settings.variables, _offered(subjects), settings.hours)
 
 
 def coarsening(subject: Subject, settings: Settings) -> Coarsening:

@@ -126,6 +126,16 @@ def headline_names(task: Task) -> tuple[str, ...]:
     return tuple(rival.name for rival in (rivals(1.0) if task == "joint" else space_rivals(1.0)) if rival.headline)
 
 
+def first_of_their_kind(scores: Sequence[CaseScores]) -> list[bool]:
+    """Which forecasts are the first with some variable: their fields are kept for the maps."""
+    seen: set[Key] = set()
+    found = []
+    for case in scores:
+        found.append(not seen.issuperset(case.contests))
+        seen.update(case.contests)
+    return found
+
+
 def choose(scores: Iterable[CaseScores], a: float) -> dict[Key, Shown]:
     """The best plain and the best sharpened interpolation of each variable over all cases, and common bins."""
     errors: dict[Key, dict[str, np.ndarray]] = {}

@@ -8,7 +8,7 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.errors import BackendNotInstalled
 from gfs_sr.evaluation.cases import CaseFiles
 from gfs_sr.evaluation.detail import Shown
-from gfs_sr.evaluation.scoring import CaseScores, Key, Scorer, amount, choose
+from gfs_sr.evaluation.scoring import CaseScores, Key, Scorer, amount, choose, first_of_their_kind
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -29,7 +29,7 @@ def score_on_workers(settings: "Settings", files: Sequence[CaseFiles]) -> list[C
         if settings.metrics != ():
             registration = found[0][1]
             shown = choose(scores, amount(registration, settings.options))
-            first = [number == 0 for number in range(len(files))]
+            first = first_of_their_kind(scores)
             scores = client.gather(
                 client.map(_detail, files, scores, first, settings=settings, shown=shown, pure=False)
             )
