@@ -1,6 +1,7 @@
 """`interpolation`: a model that only interpolates, so that every baseline travels the way of a network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from torch import Tensor
@@ -32,6 +33,10 @@ class InterpolationModel(Model):
     def flops_per_fine_cell(self) -> float:
         """Of the interpolation itself."""
         return 5 * self.base.flops_per_coarse_cell / self.facts.scale_factor**2
+
+    def for_frames(self) -> Model | None:
+        """The same interpolation in space alone."""
+        return InterpolationModel(replace(self.facts, time_factor=1)) if self.facts.time_factor > 1 else None
 
     def forward(self, coarse: Tensor, variable: Tensor | None = None) -> Tensor:
         """Interpolate; which variable a channel is makes no difference."""

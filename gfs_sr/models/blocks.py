@@ -76,5 +76,4 @@ class ResidualBlock(nn.Module):
 
 def crop_space(x: Tensor, cells: int) -> Tensor:
     """(..., H, W) without `cells` on each side."""
-    height, width = x.shape[-2:]
-    return x[..., cells : height - cells, cells : width - cells] if cells else x
+    return x[..., cells:-cells, cells:-cells] if cells else x  # from the end: a traced graph needs no shapes for it

@@ -5,7 +5,7 @@ alike; the network is then added to the sharpened interpolation, and untrained e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import torch
@@ -16,6 +16,7 @@ from gfs_sr.contract import Predictor, PredictorGrid, Scaling
 from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
 from gfs_sr.models import fused_inputs as inputs
 from gfs_sr.models.blocks import crop_space
+from gfs_sr.models.fused_folded import FoldedFused
 from gfs_sr.models.fused_residual import COEFFICIENTS, LINEAR_SIZE, Residual
 from gfs_sr.models.fused_variables import scaling_of, tables
 from gfs_sr.models.interpolation import SpaceInterpolation
@@ -108,6 +109,18 @@ class Fused(Model):
     def normalization(self) -> dict[str, Scaling]:
         """Fixed: the floors are in these units."""
         return {name: scaling_of(name) for name in self.facts.variables} | STATIC_SCALING
+
+    def for_frames(self) -> Model | None:
+        """`space` as a network of its own: its weights do not know r."""
+        if self.facts.time_factor == 1:
+            return None
+        alone = Fused(replace(self.settings, time_factor=1))
+        alone.load_state_dict(self.state_dict())
+        return alone.train(self.training)
+
+    def folded(self) -> nn.Module:
+        """The same function in fewer operations: see `FoldedFused`."""
+        return FoldedFused(self)
 
     def forward(
         self,

@@ -34,12 +34,16 @@ def laplacian(x: Tensor) -> Tensor:
 
 def local_mean(x: Tensor) -> Tensor:
     """(N, K, H, W) averaged over 9 by 9 cells; reach 4."""
-    return F.avg_pool2d(x, 2 * WINDOW + 1, 1)
+    return _mean(x, 2 * WINDOW + 1)
 
 
 def window_mean(x: Tensor) -> Tensor:
     """Averaged over 7 by 7 cells; reach 3, with the gradient before it 4."""
-    return F.avg_pool2d(x, 2 * WINDOW - 1, 1)
+    return _mean(x, 2 * WINDOW - 1)
+
+
+def _mean(x: Tensor, size: int) -> Tensor:
+    return F.avg_pool2d(F.avg_pool2d(x, (size, 1), 1), (1, size), 1)  # 2·size values a cell, not size²
 
 
 def local_spread(x: Tensor, floor: float) -> Tensor:

@@ -33,7 +33,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in self.variables:
             row = lookup(name)
-            if row.time_kind is not TimeKind.INSTANT:
+            if row.time_kind is TimeKind.STATIC:
+                raise ValueError(f"{name} is {row.time_kind}: a forecast does not hold it")
+            if row.time_kind is not TimeKind.INSTANT and self.time_factor > 1:
                 raise ValueError(f"{name} is {row.time_kind}: frames of buckets cannot be interpolated")
         if not self.variables or len(set(self.variables)) != len(self.variables):
             raise ValueError(f"variables must be named once each, got {self.variables}")
@@ -93,6 +95,10 @@ class Model(nn.Module, ABC):
     def parameters_count(self) -> int:
         """Learned numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def for_frames(self) -> "Model | None":
+        """The network for frames on their own, with the same weights; None where it has none, or is that itself."""
+        return None
 
     def folded(self) -> nn.Module:
         """The same function in fewer operations; the network itself where nothing can be folded."""

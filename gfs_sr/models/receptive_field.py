@@ -60,14 +60,14 @@ def chain(reaches: Iterable[Reach]) -> Reach:
 
 def crop(x: Tensor, margin: Reach) -> Tensor:
     """(B, T, C, H, W) -> without `margin`: what a parallel branch of that reach has left of its input."""
-    frames, rows, columns = x.shape[1], x.shape[3], x.shape[4]
-    return x[
-        :,
-        margin.before : frames - margin.after,
-        :,
-        margin.north : rows - margin.south,
-        margin.west : columns - margin.east,
-    ]
+    for axis, before, after in (
+        (1, margin.before, margin.after),
+        (3, margin.north, margin.south),
+        (4, margin.west, margin.east),
+    ):
+        if before or after:  # an end counted from the end: a traced graph needs no shapes for it
+            x = x[(slice(None),) * axis + (slice(before, -after or None),)]
+    return x
 
 
 def probe(
