@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from export.simplify import simplify
 from gfs_sr.contract import Contract
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.backends.base import halo_of, input_shapes
@@ -42,6 +43,7 @@ def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = O
     with _quiet():
         graph = _trace(model, contract, path, opset) if opset <= TRACED_OPSET else _capture(model, contract, opset)
     _strip(graph)
+    simplify(graph)
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, path)
     return graph

@@ -52,6 +52,16 @@ def measure_parity(
     return tuple(lines)
 
 
+def worst(measured: Sequence[Sequence[Parity]]) -> tuple[Parity, ...]:
+    """Of several graphs' lines, each variable's that comes closest to its tolerance."""
+    found: dict[str, Parity] = {}
+    for line in (line for lines in measured for line in lines):
+        known = found.setdefault(line.variable, line)
+        if not line.max_abs / line.tolerance <= known.max_abs / known.tolerance:  # NaN is the worst
+            found[line.variable] = line
+    return tuple(found.values())
+
+
 def require_parity(lines: Sequence[Parity], where: str) -> None:
     """Raise if any variable is beyond its tolerance, or not a number at all.
 

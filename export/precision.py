@@ -21,16 +21,12 @@ class Lowered(nn.Module):
         self.branch = deepcopy(branch).to(dtype)  # what it shares with the base stays fp32 there
         self.dtype = dtype
 
-    def forward(self, *inputs: Any, **named: Any) -> Tensor:
-        """Cast in, compute, cast out."""
-        lowered: Tensor = self.branch(*map(self._cast, inputs), **{name: self._cast(x) for name, x in named.items()})
-        return lowered.float()
-
-    def space(self, **named: Any) -> Tensor:
-        """The same for a branch that can do without time."""
-        space: Any = self.branch.space
-        lowered: Tensor = space(**{name: self._cast(x) for name, x in named.items()})
-        return lowered.float()
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Cast in, compute, cast out, be it one tensor or several."""
+        lowered = self.branch(*map(self._cast, inputs), **{name: self._cast(x) for name, x in named.items()})
+        if isinstance(lowered, Tensor):
+            return lowered.float()
+        return tuple(None if each is None else each.float() for each in lowered)
 
     def _cast(self, x: Any) -> Any:
         return x.to(self.dtype) if isinstance(x, Tensor) and x.is_floating_point() else x

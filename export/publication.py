@@ -16,7 +16,7 @@ from torch import Tensor
 
 from export.emulation import emulate_bf16
 from export.graph import OPSET, write_graph
-from export.parity import Batch, measure_parity, require_parity
+from export.parity import Batch, measure_parity, require_parity, worst
 from export.precision import lower_residual
 from export.sample import sample_batches
 from gfs_sr import __version__
@@ -25,7 +25,7 @@ from gfs_sr.errors import NegativeSkillWarning
 from gfs_sr.models.checkpoint import Checkpoint, load_checkpoint
 from gfs_sr.models.folding import fold
 from gfs_sr.models.model import Model
-from gfs_sr.runtime.artifact import WEIGHTS, Artifact, publish_artifact, write_manifest
+from gfs_sr.runtime.artifact import FRAME, MODEL, WEIGHTS, Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends.base import Array, Precision
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.card import CARD, model_card
@@ -89,14 +89,19 @@ def publish(
     contract = checkpoint.contract.model_copy(update={"precision": precision})
     model = checkpoint.model()
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    batches = sample_batches(checkpoint.sample, contract)
+    networks = [(MODEL, model, contract)]
+    alone = model.for_frames()
+    if alone is not None:
+        networks.append((FRAME, alone, contract.for_frames()))
+    batches = {role: sample_batches(checkpoint.sample, promise) for role, _, promise in networks}
     with publish_artifact(target) as draft:
         save_file(weights, draft / WEIGHTS)
-        write_graph(lower_residual(fold(model), precision), contract, draft / "graphs" / "model.onnx", opset)
+        for role, network, promise in networks:
+            write_graph(lower_residual(fold(network), precision), promise, draft / "graphs" / f"{role}.onnx", opset)
         if extra is not None:
             extra(draft, contract)
         _write_manifest(draft, checkpoint, contract, model, ())
-        parity = _compare(draft, model, batches)
+        parity = worst([_compare(draft, role, network, batches[role]) for role, network, _ in networks])
         require_parity(parity, where)
         _write_manifest(draft, checkpoint, contract, model, parity)
     with warnings.catch_warnings():
@@ -129,7 +134,7 @@ def _write_manifest(
     )
 
 
-def _compare(draft: Path, model: Model, batches: Sequence[Batch]) -> tuple[Parity, ...]:
+def _compare(draft: Path, role: str, model: Model, batches: Sequence[Batch]) -> tuple[Parity, ...]:
     """Through the very backend that will run it, with the unfolded fp32 network as the truth.
 
     ONNX Runtime computes no bf16 convolution on the CPU; there the same roundings are computed in fp32.
@@ -144,10 +149,10 @@ def _compare(draft: Path, model: Model, batches: Sequence[Batch]) -> tuple[Parit
         return fine.numpy()
 
     if artifact.contract.precision == "bf16":
-        emulated = emulate_bf16(onnx.load(artifact.graph())).SerializeToString()
+        emulated = emulate_bf16(onnx.load(artifact.graph(role))).SerializeToString()
         session = ort.InferenceSession(emulated, providers=["CPUExecutionProvider"])
         return measure_parity(
             artifact.contract, batches, network, lambda inputs: session.run(["fine"], dict(inputs))[0]
         )
-    with OnnxRuntimeBackend(artifact) as backend:
+    with OnnxRuntimeBackend(artifact, role=role) as backend:
         return measure_parity(artifact.contract, batches, network, lambda inputs: backend.infer(inputs)["fine"])

@@ -200,6 +200,14 @@ class Contract(_Frozen):
         """Predictors given on `grid`, in channel order."""
         return tuple(predictor for predictor in self.predictors if predictor.grid is grid)
 
+    def for_frames(self) -> "Contract":
+        """The promise for frames on their own: one fine frame of each, and nothing that time would tell.
+
+        An artifact keeps it by a second graph, `graphs/frame.onnx`, with the same weights.
+        """
+        halo = self.halo if isinstance(self.halo, str) else self.halo.model_copy(update={"before": 0, "after": 0})
+        return self.model_copy(update={"time_factor": 1, "halo": halo, "predictors": ()})
+
     def graph_inputs(self) -> tuple[str, ...]:
         """Names of the graph's inputs, in order."""
         names = ["coarse"]

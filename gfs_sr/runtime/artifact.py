@@ -28,6 +28,8 @@ from gfs_sr.errors import (
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
+MODEL = "model"  # the role of the graph that every artifact has
+FRAME = "frame"  # of the graph for frames on their own: see Contract.for_frames
 ENGINES = "engines"  # built on the user's machine, so no digest of theirs can be in the manifest
 BUNDLED = Path(__file__).parent / "bundled"
 ALIASES = "aliases.json"  # {"default": "fused-node", …}: names that stand for one of the bundled folders
@@ -82,13 +84,17 @@ class Artifact:
         """
         return self._file(WEIGHTS)
 
-    def graph(self, role: str = "model") -> Path:
+    def has_graph(self, role: str) -> bool:
+        """Whether an ONNX graph plays `role`."""
+        return _graph_name(role) in self.manifest.files
+
+    def graph(self, role: str = MODEL) -> Path:
         """The ONNX graph that plays `role`.
 
         Raises:
             ArtifactFileMissing: there is no graph of that role.
         """
-        return self._file(f"graphs/{role}.onnx")
+        return self._file(_graph_name(role))
 
     def engines(self) -> tuple[Path, ...]:
         """TensorRT engines built beside the graphs; each has a sidecar `<engine>.json` to be checked before use."""
@@ -102,6 +108,10 @@ class Artifact:
                 f"it holds {', '.join(sorted(self.manifest.files))}; export the checkpoint again if that is not enough",
             )
         return self.path / name
+
+
+def _graph_name(role: str) -> str:
+    return f"graphs/{role}.onnx"
 
 
 def list_bundled() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import FRAME, Artifact
 from gfs_sr.runtime.backends.base import Backend, Precision, open_backend
 from gfs_sr.runtime.cf import Description, describe
 from gfs_sr.runtime.layout import Layout
@@ -55,6 +55,7 @@ class Upscaler:
         self.artifact = artifact
         self.backend = backend
         self._memory_bytes = memory_bytes
+        self._frame_backend: Backend | None = None
 
     @classmethod
     def open(
@@ -92,6 +93,8 @@ class Upscaler:
     def close(self) -> None:
         """Let go of the engine."""
         self.backend.deactivate()
+        if self._frame_backend is not None:
+            self._frame_backend.deactivate()
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +162,8 @@ class Upscaler:
         self, forecast: Forecast, sink: Sink, request: Request, progress: Progress | None
     ) -> tuple[Job, RunSummary]:
         start = time.perf_counter()
-        job = prepare(self.contract, forecast, request)
+        backend = self._backend_for(len(forecast.times))
+        job = prepare(backend.contract, forecast, request)
         layout = choose_layout(
             job,
             request,
@@ -169,7 +173,7 @@ class Upscaler:
         stages = Stages(layout, open_job_statics(layout, request.statics), self.backend.threads or 0)
         with sink:
             sink.open(self._describe(job, layout), layout.block_shape)
-            timings = Pipeline(stages, self.backend, sink, progress).run()
+            timings = Pipeline(stages, backend, sink, progress).run()
             job.warnings.extend([*forecast.findings, *stages.warnings])
             if job.warnings:
                 sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
@@ -177,13 +181,25 @@ class Upscaler:
         seconds = time.perf_counter() - start
         return job, self._summarize(job, layout, sink, seconds, timings.seconds)
 
+    def _backend_for(self, frames: int) -> Backend:
+        """The engine for a forecast of so many frames: a lone one needs nothing of time, where the model can do so."""
+        if frames > 1 or not self.artifact.has_graph(FRAME) or self.backend.role == FRAME:
+            return self.backend
+        if self._frame_backend is None:
+            engine = self.backend
+            self._frame_backend = open_backend(
+                engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=FRAME
+            )
+        self._frame_backend.activate()
+        return self._frame_backend
+
     def _describe(self, job: Job, layout: Layout) -> Description:
-        contract = self.contract
+        contract = job.contract
         halo = sides(contract.halo)
         plan = layout.plan
         provenance = {
-            "title": f"{job.forecast.source}, upscaled {contract.scale_factor} times in space and "
-            f"{contract.time_factor} times in time",
+            "title": f"{job.forecast.source}, upscaled {contract.scale_factor} times in space"
+            + (f" and {contract.time_factor} times in time" if len(job.forecast.times) > 1 else ""),
             "institution": "not stated",
             "source": f"gfs_sr {__version__}, model {contract.name}",
             "history": f"{np.datetime64('now', 's')}Z: gfs-sr upscale with {contract.name}",
@@ -218,14 +234,14 @@ class Upscaler:
         plan = layout.plan
         return RunSummary(
             output=str(sink.path) if isinstance(sink, FileSink) else None,
-            model=self.contract.name,
+            model=job.contract.name,
             model_sha256=self.artifact.sha256,
             backend=self.backend.name,
             provider=self.backend.provider,
             precision=self.backend.precision,
             tile={"time": plan.time.core, "lat": plan.lat.core, "lon": plan.lon.core},
-            halo=sides(self.contract.halo),
-            receptive_field=sides(self.contract.halo),
+            halo=sides(job.contract.halo),
+            receptive_field=sides(job.contract.halo),
             exact=True,
             variables=job.outputs,
             frames=len(job.fine_times),

@@ -1,6 +1,7 @@
 """A certificate for an artifact: tiled = whole, streamed = batch, backend = backend, in the variables' own units."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.data.variables import lookup
 from gfs_sr.errors import ParityFailed, UsageError
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import FRAME, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD
 from gfs_sr.runtime.request import Request
 from gfs_sr.runtime.sink import FloatField
@@ -56,6 +57,10 @@ def verify_artifact(
             checks += _compare(
                 contract, "streamed = batch", whole, _streamed(upscaler, forecast, one_tile), TILING_TOLERANCE_SD
             )
+        if len(forecast.times) > 1 and opened.has_graph(FRAME):
+            alone = upscaler.upscale_forecast(forecast.isel_time(slice(0, 1)), one_tile)
+            first = replace(whole, values=whole.values[:1])
+            checks += _compare(contract, "lone frame = series", first, alone.values, TOLERANCE_SD[contract.precision])
     for name in backends[1:]:
         with Upscaler.open(opened, backend=name) as other:
             fine = other.upscale_forecast(forecast, one_tile)

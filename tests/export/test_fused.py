@@ -28,6 +28,9 @@ def random_inputs(contract: Contract, core: tuple[int, ...], names: tuple[str, .
     generator = torch.Generator().manual_seed(sum(core))
     shapes = input_shapes(contract, core)
     inputs = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items() if name != "variable"}
+    if contract.time_factor > 1:  # at the frames themselves there is one sun
+        frames = inputs["predictor_coarse"][:, contract.halo.before : -contract.halo.after]
+        inputs["predictor_coarse_fine_time"][:, :: contract.time_factor] = frames
     return inputs | {"variable": torch.tensor(variable_ids(names))}
 
 

@@ -44,8 +44,10 @@ def names_in(folder: Path) -> list[str]:
 
 
 def test_an_artifact_holds_manifest_weights_and_graph(artifact: Artifact) -> None:
-    assert names_in(artifact.path) == ["graphs/model.onnx", "manifest.json", "weights.safetensors"]
-    onnx.checker.check_model(onnx.load(artifact.graph()), full_check=True)
+    names = ["MODEL_CARD.md", "graphs/frame.onnx", "graphs/model.onnx", "manifest.json", "weights.safetensors"]
+    assert names_in(artifact.path) == names
+    for role in ("model", "frame"):
+        onnx.checker.check_model(onnx.load(artifact.graph(role)), full_check=True)
 
 
 def test_the_manifest_says_what_was_measured(artifact: Artifact, checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gfs_sr.contract import Contract, Halo, PredictorGrid
 from gfs_sr.errors import BackendFailed, BackendNotActive, GfsSrError, ShapeMismatch, UsageError
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import MODEL, Artifact
 
 Array = npt.NDArray[Any]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -38,7 +38,14 @@ class Backend(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        role: str = MODEL,
+    ) -> None:
         """Args as in `open_backend`."""
         built = self._computes(artifact)
         if precision is not None and precision != built:
@@ -50,14 +57,11 @@ class Backend(ABC):
         if threads is not None and threads < 1:
             raise UsageError(f"{threads} threads cannot run anything", "threads", "give 1 or more, or leave it out")
         self.artifact = artifact
+        self.role = role
+        self.contract = artifact.contract if role == MODEL else artifact.contract.for_frames()
         self.precision: Precision = built
         self.threads = threads
         self._active = False
-
-    @property
-    def contract(self) -> Contract:
-        """What the model promises."""
-        return self.artifact.contract
 
     @classmethod
     def _computes(cls, artifact: Artifact) -> Precision:
@@ -151,7 +155,12 @@ class Backend(ABC):
 
 
 def open_backend(
-    name: str, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None
+    name: str,
+    artifact: Artifact,
+    *,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    role: str = MODEL,
 ) -> Backend:
     """An engine for `artifact`, not yet active: use it in a `with` statement.
 
@@ -160,6 +169,7 @@ def open_backend(
         artifact: the opened model.
         precision: of the residual branch; None takes the artifact's own.
         threads: that compute; None leaves it to the engine (all cores).
+        role: the graph: `model`, or `frame` for frames on their own, where the artifact has it.
 
     Raises:
         UsageError: no such backend, or a precision that the artifact was not exported in.
@@ -168,7 +178,7 @@ def open_backend(
     if name != "auto" and name not in BACKENDS:
         raise UsageError(f"there is no backend {name!r}", "--backend", f"choose from: auto, {', '.join(BACKENDS)}")
     module, kind = BACKENDS[AUTO if name == "auto" else name]
-    backend: Backend = getattr(import_module(module), kind)(artifact, precision=precision, threads=threads)
+    backend: Backend = getattr(import_module(module), kind)(artifact, precision=precision, threads=threads, role=role)
     return backend
 
 

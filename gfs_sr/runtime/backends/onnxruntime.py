@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from gfs_sr.errors import BackendNotInstalled, ProviderMismatch
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import MODEL, Artifact
 from gfs_sr.runtime.backends.base import Array, Backend, Precision
 
 CPU = "CPUExecutionProvider"
@@ -24,9 +24,10 @@ class OnnxRuntimeBackend(Backend):
         *,
         precision: Precision | None = None,
         threads: int | None = None,
+        role: str = MODEL,
         provider: str = CPU,
     ) -> None:
-        super().__init__(artifact, precision=precision, threads=threads)
+        super().__init__(artifact, precision=precision, threads=threads, role=role)
         self._asked = provider
         self._session: Any = None
 
@@ -59,7 +60,7 @@ class OnnxRuntimeBackend(Backend):
         options.add_session_config_entry("session.use_env_allocators", "1")
         # reading and scattering want the cores while the session waits for its next batch
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = str(self.artifact.graph())
+        graph = str(self.artifact.graph(self.role))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "provider not available": checked below
             session = ort.InferenceSession(graph, options, providers=[self._asked])

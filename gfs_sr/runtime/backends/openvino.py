@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gfs_sr.errors import BackendNotInstalled, ProviderMismatch
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import MODEL, Artifact
 from gfs_sr.runtime.backends.base import Array, Backend, Precision
 
 
@@ -13,8 +13,15 @@ class OpenVinoBackend(Backend):
 
     name = "openvino"
 
-    def __init__(self, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None) -> None:
-        super().__init__(artifact, precision=precision, threads=threads)
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        role: str = MODEL,
+    ) -> None:
+        super().__init__(artifact, precision=precision, threads=threads, role=role)
         self._request: Any = None
 
     @property
@@ -38,7 +45,7 @@ class OpenVinoBackend(Backend):
         }
         if self.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.threads
-        compiled = openvino.Core().compile_model(str(self.artifact.graph()), "CPU", settings)
+        compiled = openvino.Core().compile_model(str(self.artifact.graph(self.role)), "CPU", settings)
         running = compiled.get_property("INFERENCE_PRECISION_HINT")
         if running != openvino.Type.f32:
             raise ProviderMismatch(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfs_sr.errors import BackendNotInstalled
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.errors import ArtifactFileMissing, BackendNotInstalled
+from gfs_sr.runtime.artifact import MODEL, Artifact
 from gfs_sr.runtime.backends.base import Array, Backend, Precision
 
 if TYPE_CHECKING:
@@ -18,8 +18,15 @@ class TorchBackend(Backend):
 
     name = "torch"
 
-    def __init__(self, artifact: Artifact, *, precision: Precision | None = None, threads: int | None = None) -> None:
-        super().__init__(artifact, precision=precision, threads=threads)
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        role: str = MODEL,
+    ) -> None:
+        super().__init__(artifact, precision=precision, threads=threads, role=role)
         self._model: nn.Module | None = None
 
     @classmethod
@@ -47,7 +54,14 @@ class TorchBackend(Backend):
             torch.set_num_threads(self.threads)
         model = models.build(self.artifact.manifest.config)
         model.load_state_dict(load_file(self.artifact.weights))
-        self._model = model.eval()
+        alone = model if self.role == MODEL else model.for_frames()
+        if alone is None:
+            raise ArtifactFileMissing(
+                f"{self.contract.family} has no network for frames on their own",
+                str(self.artifact.path),
+                "run it with the frames around",
+            )
+        self._model = alone.eval()
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         import torch
