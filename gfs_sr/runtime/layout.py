@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gfs_sr.contract import Contract
 from gfs_sr.data.grid import AxisWindow
 from gfs_sr.data.variables import variable_ids
-from gfs_sr.runtime.backends.base import Array, input_shapes, output_shape
+from gfs_sr.runtime.backends.base import Array, Backend, input_shapes, output_shape
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.sink import FlagField, FloatField
 from gfs_sr.runtime.tiling import Plan
@@ -46,11 +46,12 @@ class BlockBuffer:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The blocks of a job under a plan, `batch` tiles at a time."""
+    """The blocks of a job under a plan, `batch` tiles and `channels_at_once` variables at a time."""
 
     job: Job
     plan: Plan
     batch: int
+    channels_at_once: int  # divides the number of inputs
 
     @property
     def contract(self) -> Contract:
@@ -107,6 +108,14 @@ class Layout:
         return frames, rows, horizontal.columns.size
 
     @cached_property
+    def groups(self) -> tuple[slice, ...]:
+        """The variables that go through the engine together."""
+        return tuple(
+            slice(first, first + self.channels_at_once)
+            for first in range(0, len(self.job.inputs), self.channels_at_once)
+        )
+
+    @cached_property
     def core(self) -> tuple[int, int, int, int, int]:
         """(B, T, C, H, W) of a batch's cores."""
         channels = len(self.job.inputs)
@@ -114,20 +123,33 @@ class Layout:
 
     def empty_inputs(self) -> dict[str, Array]:
         """Buffers for the graph's inputs of one batch; `variable` is filled here for good."""
-        shapes = input_shapes(self.contract, self.core)
+        batch, frames, _, rows, columns = self.core
+        shapes = input_shapes(self.contract, (batch, frames, self.channels_at_once, rows, columns))
         buffers: dict[str, Array] = {
             name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name != "variable"
         }
+        # a group's variables lie together, so that the engine takes them as they are
+        buffers["coarse"] = np.zeros((len(self.groups), *shapes["coarse"]), np.float32)
         if "variable" in shapes:
-            buffers["variable"] = np.asarray(variable_ids(self.job.inputs), np.int64)
+            buffers["variable"] = np.asarray(variable_ids(self.job.inputs), np.int64).reshape(len(self.groups), -1)
         return buffers
 
-    def inputs(self, buffers: dict[str, Array], count: int) -> dict[str, Array]:
-        """The first `count` tiles of input buffers, in the graph's order."""
-        return {
-            name: buffers[name] if name == "variable" else buffers[name][:count]
-            for name in self.contract.graph_inputs()
-        }
+    def inputs(self, buffers: dict[str, Array], count: int, group: int = 0) -> dict[str, Array]:
+        """The first `count` tiles of one group of variables, in the graph's order."""
+        inputs: dict[str, Array] = {}
+        for name in self.contract.graph_inputs():
+            if name == "variable":
+                inputs[name] = buffers[name][group]
+            else:
+                inputs[name] = buffers[name][group, :count] if name == "coarse" else buffers[name][:count]
+        return inputs
+
+    def infer(self, backend: Backend, buffers: dict[str, Array], count: int, fine: FloatField) -> None:
+        """Run the first `count` tiles through the engine, group by group, into `fine`, written channels only."""
+        for index, group in enumerate(self.groups):
+            result = backend.infer(self.inputs(buffers, count, index))["fine"]
+            # the engine may overwrite its result at the next call
+            np.copyto(fine[:count, :, group] if len(self.groups) > 1 else fine[:count], self.written_channels(result))
 
     def empty_fine(self) -> FloatField:
         """A buffer for the fine tiles of one batch, written channels only."""
@@ -137,7 +159,9 @@ class Layout:
     def written_channels(self, fine: FloatField) -> FloatField:
         """Of the model's output channels (B, T, C_out, h, w), those that are written."""
         channels = self.job.output_channels
-        return fine if channels == tuple(range(fine.shape[2])) else fine[:, :, list(channels)]
+        if self.contract.any_subset or channels == tuple(range(fine.shape[2])):
+            return fine
+        return fine[:, :, list(channels)]
 
     def empty_block(self) -> BlockBuffer:
         """A buffer for one block."""

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from gfs_sr.errors import Interrupted
 from gfs_sr.runtime.backends.base import Array, Backend
 from gfs_sr.runtime.channel import Cancelled, Channel, Pool
@@ -167,12 +165,8 @@ class Pipeline:
         for batch in self._gathered:
             fine = self._free_fine.get()
             assert batch.buffers is not None
-            inputs = self._layout.inputs(batch.buffers, len(batch.tiles))
             with self._timings.measure("infer"):
-                result = self._backend.infer(inputs)["fine"]
-                # the backend may overwrite its result at the next call
-                np.copyto(fine[: len(batch.tiles)], self._layout.written_channels(result))
-                del result
+                self._layout.infer(self._backend, batch.buffers, len(batch.tiles), fine)
             self._free_inputs.put(batch.buffers)
             self._inferred.put(replace(batch, buffers=None, fine=fine))
         self._inferred.close()

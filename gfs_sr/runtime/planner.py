@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
+from gfs_sr.contract import Contract
 from gfs_sr.errors import MemoryBudgetTooSmall, UsageError
 from gfs_sr.runtime.backends.base import output_shape
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.request import Job, Request
-from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
+from gfs_sr.runtime.tiling import CALL_VALUES, Footprint, Plan, make_plan
+from gfs_sr.runtime.workspace import workspace_of
 
 IN_FLIGHT = 2  # buffers of each kind in the pipeline
-WORKSPACE_FACTOR = 10.0  # bytes an engine works in per byte of fine output, halo included; held by the memory tests
 DEFAULT_BUDGET = 2 << 30  # larger tiles gain less than 5 % even at a halo of 43 cells
 SINK_BYTES = 96 << 20  # compressors and chunk caches
 SMALL_CORE = 16  # coarse cells; smaller tiles are nearly all halo
 UNLIMITED = 1 << 62
-BATCH_VALUES = 1 << 22  # fine values of a batch; smaller ones leave an engine idle between calls
 
 
 def choose_layout(
@@ -41,14 +41,16 @@ def choose_layout(
         raise UsageError(
             f"{job.contract.name} sees the whole field at once and cannot be tiled", "--tile", "leave --tile out"
         )
-    fixed = resident_now_bytes() + resident_bytes + SINK_BYTES
+    cells = int(np.prod(job.horizontal.coarse.shape))
+    fixed = resident_now_bytes() + resident_bytes + SINK_BYTES + int(cells * _static_bytes(job.contract))
     footprint = _footprint(job)
     free = _default_budget() if budget_bytes is None else budget_bytes - fixed
     try:
         plan = _plan(job, footprint, request.tile, core_frames, free)
     except MemoryBudgetTooSmall as error:
         if budget_bytes is None:  # nothing was promised: a small plan runs, whatever it takes
-            return Layout(job, _plan(job, footprint, request.tile or SMALL_CORE, core_frames or 1, UNLIMITED), 1)
+            small = _plan(job, footprint, request.tile or SMALL_CORE, core_frames or 1, UNLIMITED)
+            return _layout(job, small, footprint)
         least = _plan(job, footprint, request.tile or 1, core_frames or 1, UNLIMITED)
         needed = -(-(fixed + footprint.memory_bytes(least)) // 2**20)
         raise MemoryBudgetTooSmall(
@@ -56,21 +58,35 @@ def choose_layout(
             error.where,
             f"give --memory {needed}MiB or more, fewer variables, or a smaller box",
         ) from error
-    return _batched(Layout(job, plan, 1), footprint, free)
+    return _batched(_layout(job, plan, footprint), footprint, free)
+
+
+def _layout(job: Job, plan: Plan, footprint: Footprint) -> Layout:
+    return Layout(job, plan, 1, int(footprint.channels_at_once(int(np.prod(plan.core_shape)))))
 
 
 def _footprint(job: Job) -> Footprint:
     contract = job.contract
     channels = max(len(job.inputs), len(contract.outputs) if not contract.any_subset else 0)
     refined = contract.scale_factor**2 * contract.time_factor
-    predictors = len(contract.predictors) * 8.0 * refined
+    workspace = workspace_of(contract)
     return Footprint(
         channels=channels,
         scale_factor=contract.scale_factor,
         time_factor=contract.time_factor,
         queue_depth=IN_FLIGHT,
-        bytes_per_tile_cell=WORKSPACE_FACTOR * 4.0 * channels * refined + predictors,
+        place_bytes=_static_bytes(contract),
+        splits_channels=contract.any_subset,
+        core_bytes=workspace.per_fine_byte * 4.0 * refined,
+        value_bytes=workspace.per_value,
+        # predictors on any grid and their buffers count as if they were fine
+        frame_bytes=workspace.per_fine_frame * contract.time_factor + len(contract.predictors) * 8.0 * refined,
     )
+
+
+def _static_bytes(contract: Contract) -> float:
+    """Of the statics of one coarse cell."""
+    return 4.0 * (len(contract.statics_coarse) + contract.scale_factor**2 * len(contract.statics_fine))
 
 
 def _plan(job: Job, footprint: Footprint, tile: int | None, core_frames: int | None, budget: int) -> Plan:
@@ -91,7 +107,7 @@ def _batched(layout: Layout, footprint: Footprint, budget: int) -> Layout:
     """Several tiles at a time where a single one is small and the budget allows it."""
     count = len(layout.columns)
     single = int(np.prod(output_shape(layout.contract, layout.core)))
-    batch = max(1, min(count, BATCH_VALUES // max(1, single)))
+    batch = max(1, min(count, CALL_VALUES // max(1, single)))
     while batch > 1 and replace(footprint, batch=batch).memory_bytes(layout.plan) > budget:
         batch -= 1
     # even batches, so that the engine sees one shape

@@ -118,19 +118,20 @@ class Stages:
     ) -> None:
         """Fill the input buffers of one batch."""
         plan, count = self.layout.plan, len(tiles)
-        tiling.gather(
-            [frame.values for frame in window.frames],
-            window.first_frame,
-            plan,
-            window.time_tile,
-            tiles,
-            transform=self._input.transform,
-            offset=self._input.mean,
-            scale=self._inverse_sd,
-            flip=self._flip,
-            out=buffers["coarse"][:count],
-            threads=self._threads,
-        )
+        for group, out in zip(self.layout.groups, buffers["coarse"], strict=True):
+            tiling.gather(
+                [frame.values[group] for frame in window.frames],
+                window.first_frame,
+                plan,
+                window.time_tile,
+                tiles,
+                transform=self._input.transform[group],
+                offset=self._input.mean[group],
+                scale=self._inverse_sd[group],
+                flip=self._flip[group],
+                out=out[:count],
+                threads=self._threads,
+            )
         self._predictors.gather(fields, window.first_frame, window.time_tile, tiles, buffers, self._threads)
         if self._statics is not None:
             self._statics.gather(tiles, buffers, self._threads)

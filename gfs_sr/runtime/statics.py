@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.contract import Contract
+from gfs_sr.data.coarsen import SIGMA, gaussian_weights
 from gfs_sr.data.grid import Boundary, Grid
 from gfs_sr.data.statics import coarse_statics, fine_cells, stack, static_blocks
 from gfs_sr.data.terrain import terrain
@@ -19,6 +20,7 @@ from gfs_sr.runtime.sink import FloatField
 from gfs_sr.runtime.tiling import AxisPlan
 
 FloatAxis = npt.NDArray[np.float64]
+ROWS_AT_ONCE = 32  # coarse rows: bounds the memory beside the result, which is that of one fine frame for each static
 
 
 class Statics:
@@ -71,30 +73,55 @@ def static_inputs(
     Raises:
         ShapeMismatch: the user's fields do not cover the forecast.
     """
-    s, registration = contract.scale_factor, contract.registration
-    lat, lon = fine_cells(grid, s, registration)
+    s = contract.scale_factor
+    height, width = grid.shape
+    channels = {"static_coarse": len(contract.statics_coarse), "static_fine": s * s * len(contract.statics_fine)}
+    inputs: dict[str, FloatField] = {
+        name: np.empty((count, height, width), np.float32) for name, count in channels.items() if count
+    }
+    lat, lon = fine_cells(grid, s, contract.registration)
+    blurred = -(-(gaussian_weights(SIGMA).size // 2) // s)  # coarse rows that the coarsening reads beyond its own
+    for first in range(0, height, ROWS_AT_ONCE):
+        stop = min(first + ROWS_AT_ONCE, height)
+        north, south = max(first - blurred, 0), min(stop + blurred, height)
+        inner = slice(first - north, stop - north)
+        band = _static_band(contract, grid, lat[s * north : s * south], lon, given)
+        if contract.statics_coarse:
+            fields = stack(band, contract.statics_coarse)
+            coarse = coarse_statics(fields, s, contract.registration, grid.is_periodic)
+            inputs["static_coarse"][:, first:stop] = coarse[:, inner]
+        if contract.statics_fine:
+            fine = stack(band, contract.statics_fine)[:, s * inner.start : s * inner.stop]
+            inputs["static_fine"][:, first:stop] = static_blocks(fine, s)
+    return inputs
+
+
+def _static_band(
+    contract: Contract,
+    grid: Grid,
+    lat: FloatAxis,
+    lon: FloatAxis,
+    given: tuple[Mapping[str, FloatField], Grid] | None,
+) -> dict[str, FloatAxis]:
+    """The statics on some fine rows, model units."""
+    s = contract.scale_factor
     names = tuple(dict.fromkeys([*contract.statics_coarse, *contract.statics_fine]))
     fields: dict[str, FloatAxis] = {}
     if contract.default_statics == "terrain" and not (given and set(names) <= set(given[0])):
         fields = terrain(lat, lon, (grid.spacing_deg[0] / s, grid.spacing_deg[1] / s))
     if given is not None:
-        fields |= {name: sample(field, given[1], lat, lon) for name, field in given[0].items()}
-    fine = {name: contract.normalization[name].normalize(fields[name]) for name in names}
-    inputs: dict[str, FloatField] = {}
-    if contract.statics_coarse:
-        inputs["static_coarse"] = coarse_statics(
-            stack(fine, contract.statics_coarse), s, registration, grid.is_periodic
-        )
-    if contract.statics_fine:
-        inputs["static_fine"] = static_blocks(stack(fine, contract.statics_fine), s)
-    return inputs
+        fields |= {name: sample(field, given[1], lat, lon, grid.spacing_deg) for name, field in given[0].items()}
+    return {name: contract.normalization[name].normalize(fields[name]) for name in names}
 
 
-def sample(field: FloatField, grid: Grid, lat: FloatAxis, lon: FloatAxis) -> FloatAxis:
+def sample(field: FloatField, grid: Grid, lat: FloatAxis, lon: FloatAxis, rim_deg: tuple[float, float]) -> FloatAxis:
     """Bilinear values of `field` (H, W) on `grid` at every (lat, lon) -> (lat.size, lon.size).
 
+    Up to `rim_deg` beyond the field, one coarse cell, its edge is continued: the fine cells of the last coarse one
+    reach beyond a field that ends with the fine grid.
+
     Raises:
-        ShapeMismatch: a point lies more than one spacing outside `grid`.
+        ShapeMismatch: a point lies farther out.
     """
     rows = (grid.lat[0] - np.clip(lat, -90, 90)) / grid.spacing_deg[0]
     columns = (lon - grid.lon[0]) / grid.spacing_deg[1]
@@ -106,8 +133,12 @@ def sample(field: FloatField, grid: Grid, lat: FloatAxis, lon: FloatAxis) -> Flo
     else:
         turns = np.round((columns.mean() - width / 2) * grid.spacing_deg[1] / 360)
         columns = columns - 360 / grid.spacing_deg[1] * turns
-    for axis, position, size in (("latitude", rows, height), ("longitude", columns, width)):
-        if position.min() < -1 or position.max() > size:
+    reaches = [rim / spacing for rim, spacing in zip(rim_deg, grid.spacing_deg, strict=True)]
+    for axis, position, size, reach in (
+        ("latitude", rows, height, reaches[0]),
+        ("longitude", columns, width, reaches[1]),
+    ):
+        if position.min() < -reach or position.max() > size - 1 + reach:
             raise ShapeMismatch(
                 f"the statics do not cover the forecast's {axis}s", "--statics", "give fields of a larger region"
             )

@@ -133,8 +133,7 @@ class _Runner:
         for band in layout.bands:
             for tiles in layout.batches(band):
                 stages.gather(window, fields, tiles, inputs)
-                result = self._backend.infer(layout.inputs(inputs, len(tiles)))["fine"]
-                np.copyto(fine[: len(tiles)], layout.written_channels(result))
+                layout.infer(self._backend, inputs, len(tiles), fine)
                 stages.scatter(fine[: len(tiles)], window, band, tiles, block)
             stages.flag(window, band, block)
             region = layout.region(current, band)

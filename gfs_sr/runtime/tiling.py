@@ -19,6 +19,7 @@ Codes = npt.NDArray[np.uint8]  # of `gfs_sr.data.transforms.Transform`, one per 
 Tiles = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 DEFAULT_MEMORY_BYTES = 2 * 2**30
+CALL_VALUES = 1 << 22  # fine values of one call of an engine; smaller calls leave it idle between them
 # reading, gathering and writing overlap with inference on all blocks but the first and the last: their share of one
 # block's time, an estimate
 UNOVERLAPPED = 0.25
@@ -108,7 +109,25 @@ class Footprint:
     time_factor: int
     batch: int = 1  # tiles per inference
     queue_depth: int = 2  # buffers of each kind
-    bytes_per_tile_cell: float = 0.0  # workspace of the engine, per coarse cell and frame of a tile, halo included
+    place_bytes: float = 0.0  # of statics and predictors in an input buffer, per coarse cell of a tile with its halo
+    splits_channels: bool = False  # the engine may take the variables of a large tile one group after the other
+    # workspace of the engine for the variables it takes at once:
+    core_bytes: float = 0.0  # per coarse cell, frame and variable of a core
+    value_bytes: float = 0.0  # per frame and variable of a core, and coarse cell of a tile with its halo
+    frame_bytes: float = 0.0  # per frame of a core and cell of a tile with its halo, for all variables together
+
+    def channels_at_once(self, core_cells: Any) -> Any:
+        """Variables that the engine takes together, of a tile with so many coarse cells times frames in its core.
+
+        All of a small tile, fewer of a large one: its intermediate fields then take less memory, which larger tiles
+        with relatively less halo make better use of. Groups are of one size, so that the engine sees one shape.
+        """
+        if not self.splits_channels:
+            return np.full(np.shape(core_cells), self.channels)
+        single = np.asarray(core_cells) * self.scale_factor**2 * self.time_factor
+        divisors = np.array([part for part in range(1, self.channels + 1) if self.channels % part == 0])
+        fitting = np.where(divisors * single[..., None] <= CALL_VALUES, divisors, 1)
+        return fitting.max(axis=-1)
 
     def memory_bytes(self, plan: Plan) -> int:
         """Bytes held at once: coarse frames with masks, tiles in and out, fine blocks, and the engine's workspace."""
@@ -119,14 +138,17 @@ class Footprint:
         area = self.scale_factor**2 * self.time_factor
         frames = np.minimum(extent[0] + self.queue_depth * core[0], length[0])
         ring = frames * length[1] * length[2] * self.channels * 5.0  # fp32 values and one byte of mask
-        tile = self.batch * extent[0] * extent[1] * extent[2]
-        tiles_in = self.queue_depth * tile * self.channels * 4.0
+        place = self.batch * extent[1] * extent[2]
+        tiles_in = self.queue_depth * place * (extent[0] * self.channels * 4.0 + self.place_bytes)
         core_cells = core[0] * core[1] * core[2]
+        at_once = self.channels_at_once(core_cells)
+        working = self.batch * core_cells * at_once * self.core_bytes
+        working = working + core[0] * place * (at_once * self.value_bytes + self.frame_bytes)
         # one more than queued: the engine's own result
         tiles_out = (self.queue_depth + 1) * self.batch * core_cells * area * self.channels * 4.0
         block = core[0] * np.minimum(core[1], length[1]) * length[2]
         blocks = self.queue_depth * block * area * (self.channels * 4.0 + 1.0)  # a byte of quality flag beside
-        return ring + tiles_in + tiles_out + blocks + tile * self.bytes_per_tile_cell
+        return ring + tiles_in + tiles_out + blocks + working
 
 
 def make_plan(
