@@ -31,6 +31,11 @@ class Units:
     sd: FloatArray
     fill: float | None = None  # model units; None leaves NaN
 
+    @classmethod
+    def of(cls, transform: Transform, mean: float, sd: float) -> "Units":
+        """Of one mean and spread for all values."""
+        return cls(transform, np.asarray(mean, np.float64), np.asarray(sd, np.float64))
+
     def apply(self, values: npt.NDArray[Any]) -> FloatArray:
         """Physical -> model units, float64; NaN becomes `fill`."""
         normalized: FloatArray = (self.transform.forward(values) - self.mean) / self.sd

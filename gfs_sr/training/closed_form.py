@@ -55,7 +55,9 @@ class ClosedForm(Callback):
         if self.batches:
             fit_filter(network, data.samplers("space"), self.batches, data.seed, self.filter_ridge)
         if network.facts.time_factor > 1:
-            fit_sun(network, data.training_sets, self.sun_ridge)
+            # whole series are at hand in memory alone
+            held = [each for each in data.training_sets if isinstance(each, FieldSet)]
+            fit_sun(network, held, self.sun_ridge)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -11,17 +11,29 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from gfs_sr.contract import Quantiles
+from gfs_sr.contract import Contract, Quantiles, Scaling
+from gfs_sr.data.chunk_cache import ChunkCache
+from gfs_sr.data.coarsen import SIGMA, TimeReduction
+from gfs_sr.data.prepared import Preparation, prepare
+from gfs_sr.data.sources.blocks import BlockFile
 from gfs_sr.errors import NothingToUpscale, UsageError
 from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import Reach
-from gfs_sr.training.field_set import FieldSet, SourceConfig, read_packed, read_source
+from gfs_sr.training.field_set import SourceConfig, read_packed
+from gfs_sr.training.fields import Fields
+from gfs_sr.training.open_source import open_source
+from gfs_sr.training.paired_set import PairedSet
 from gfs_sr.training.samples import Sampler as SampleSampler
 from gfs_sr.training.samples import StreamConfig, Task
+from gfs_sr.training.split import Parts, SplitConfig, split_fields
+from gfs_sr.training.stored_set import StoredSet
+from gfs_sr.training.units import fit_scalings, units_of
 from gfs_sr.training.windows import generator
 
 Batch = dict[str, dict[str, Tensor]]
 DEFAULT_STREAM: Final = StreamConfig()
+BY_SOURCE: Final = SplitConfig()
+POOL_KEY: Final = 1 << 24  # an index no sample reaches: pools are drawn apart from samples
 VALIDATION_KEY: Final = 1 << 20  # an epoch no training reaches: validation samples are nobody's training samples
 
 
@@ -83,8 +95,12 @@ class Steps(Dataset[Batch]):
             stream = sampler.stream
             if (epoch * self.epoch_steps + step) % stream.every != stream.offset % stream.every:
                 continue
+            pool = None
+            if sampler.reads_files:
+                turn = step // stream.pool_steps
+                pool = sampler.pool(generator(self.seed, epoch, turn, number, POOL_KEY))
             samples = [
-                sampler.draw(generator(self.seed, epoch, step, number, index), self.augment)
+                sampler.draw(generator(self.seed, epoch, step, number, index), self.augment, pool)
                 for index in self.share.of(stream.batch)
             ]
             batch[name] = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
@@ -150,6 +166,15 @@ class TrainingData(L.LightningDataModule):
         context: coarse cells around a patch, where the network pads by itself; else its own reach.
         seed: of every draw.
         num_workers: processes that draw.
+        augment: mirror and turn training samples, and withhold what a network must do without at times.
+        area_weights: cells count by the cosine of their latitude, in losses and validation scores.
+        split: by date, chance or region in place of by source.
+        scalers: variable -> scaler, fitted to what is trained on; the typical mean and spread where none is named.
+        sigma: of the Gaussian that makes coarse fields under node registration, fine cells.
+        coarse_time: which fine frames make a coarse one.
+        cache: folder of prepared stores, so that stored sources are coarsened and normalized once; none is written
+            where it is not given.
+        chunk_memory_mib: what stored sources may hold of their files, all processes that draw together.
     """
 
     def __init__(
@@ -166,6 +191,14 @@ class TrainingData(L.LightningDataModule):
         context: int = 0,
         seed: int = 42,
         num_workers: int = 0,
+        augment: bool = True,
+        area_weights: bool = False,
+        split: SplitConfig = BY_SOURCE,
+        scalers: dict[str, str] | None = None,
+        sigma: float = SIGMA,
+        coarse_time: TimeReduction = TimeReduction.EVERY,
+        cache: str | None = None,
+        chunk_memory_mib: int = 512,
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -175,8 +208,14 @@ class TrainingData(L.LightningDataModule):
         self.validation_stream = validation_stream
         self.validation_steps, self.steps_per_epoch = validation_steps, steps_per_epoch
         self.context, self.seed, self.num_workers = context, seed, num_workers
+        self.augment, self.area_weights = augment, area_weights
         self.task: Task | None = None
-        self.sets: list[FieldSet] = []
+        self.split, self.scalers, self.sigma, self.coarse_time = split, scalers or {}, sigma, coarse_time
+        self.cache = None if cache is None else Path(cache)
+        self.chunks = ChunkCache(chunk_memory_mib * 2**20 // max(1, num_workers))
+        self.scaling: dict[str, Scaling] = {}
+        self.sets: list[Fields] = []
+        self.parts: Parts | None = None  # None: by source
         self.digest = ""
 
     def setup(self, stage: str) -> None:
@@ -187,8 +226,17 @@ class TrainingData(L.LightningDataModule):
         network = self.trainer.lightning_module.network
         assert isinstance(network, Model)  # `Supervised` builds one
         margin = network.reach if isinstance(network.reach, Reach) else Reach.space(self.context)
-        self.task = Task.of(network.make_contract(name="training"), margin)
         self.sets = self.read()
+        if self.split.kind != "source":
+            self.parts = split_fields(self.sets, self.split)
+        self.scaling = self._fitted(network)
+        contract = network.make_contract(name="training", normalization=self.scaling)
+        self.task = Task.of(contract, margin, self.sigma, self.coarse_time, self.area_weights)
+        for each in self.sets:
+            if isinstance(each, PairedSet):
+                each.check(contract.registration, contract.scale_factor)
+        if self.cache is not None:
+            self._prepare(self.cache, contract)
         for name, sampler in {**self._train_samplers(), "validation": self._validation_sampler()}.items():
             if not sampler.sets:
                 raise NothingToUpscale(
@@ -197,16 +245,40 @@ class TrainingData(L.LightningDataModule):
                     "give larger or longer sources, or a smaller patch",
                 )
 
-    def read(self) -> list[FieldSet]:
+    def _fitted(self, network: Model) -> dict[str, Scaling]:
+        if self.scalers and network.normalization():
+            raise UsageError(
+                f"the family {network.family} has units of its own", "data.scalers", "leave out data.scalers"
+            )
+        return fit_scalings(self.scalers, self.training_sets)
+
+    def _prepare(self, folder: Path, contract: Contract) -> None:
+        """Replace stored fields by prepared ones, written by the first process that asks."""
+        how = Preparation(contract.registration, contract.scale_factor, self.sigma, units_of(contract.normalization))
+        files = {each.file for each in self.sets if isinstance(each, StoredSet) and isinstance(each.file, BlockFile)}
+        made = {file: prepare(file, how, folder) for file in files}
+
+        def of(fields: Fields) -> Fields:
+            return (
+                fields.prepared(made[fields.file]) if isinstance(fields, StoredSet) and fields.file in made else fields
+            )
+
+        self.sets = [of(each) for each in self.sets]
+        if self.parts is not None:
+            self.parts = {part: [of(each) for each in found] for part, found in self.parts.items()}
+
+    def read(self) -> list[Fields]:
         """All field sets but those left out.
 
         Raises:
             UsageError: a validation source that does not exist, or neither files nor a packed set.
         """
+        sets: list[Fields]
         if self.packed is not None:
-            sets, self.digest = read_packed(self.folder / self.packed)
+            packed, self.digest = read_packed(self.folder / self.packed)
+            sets = list(packed)
         else:
-            sets = [each for source in self.sources for each in read_source(source, self.folder)]
+            sets = [each for source in self.sources for each in open_source(source, self.folder, self.chunks)]
         if not sets:
             raise UsageError("no training data", "data", "give data.sources or data.packed")
         known = {each.source for each in sets}
@@ -216,14 +288,30 @@ class TrainingData(L.LightningDataModule):
         return [each for each in sets if each.source not in self.leave_out]
 
     @property
-    def training_sets(self) -> list[FieldSet]:
-        """Of the sources that are not validated on; all of them where none is."""
+    def training_sets(self) -> list[Fields]:
+        """The part that is trained on: of the sources that are not validated on, where no other split is given."""
+        if self.parts is not None:
+            return self.parts["train"]
         return [each for each in self.sets if each.source not in self.validation]
 
     @property
-    def validation_sets(self) -> list[FieldSet]:
-        """Of the sources held out."""
+    def validation_sets(self) -> list[Fields]:
+        """The part held out; all where none is."""
+        if self.parts is not None:
+            return self.parts["validation"] or self.parts["train"]
         return [each for each in self.sets if each.source in self.validation] or self.sets
+
+    @property
+    def validated_on(self) -> str:
+        """In a word; empty where nothing is held out."""
+        if self.parts is None:
+            return ", ".join(self.validation)
+        return f"held out by {self.split.kind}" if self.parts["validation"] else ""
+
+    @property
+    def test_sets(self) -> list[Fields]:
+        """The part that neither trains nor validates; none where the split is by source."""
+        return [] if self.parts is None else self.parts["test"]
 
     def samplers(self, kind: str) -> list[SampleSampler]:
         """Of the training streams of one kind."""
@@ -244,7 +332,11 @@ class TrainingData(L.LightningDataModule):
     def train_dataloader(self) -> StepLoader:
         """One item per step."""
         steps = Steps(
-            self._train_samplers(), self.seed, augment=True, epoch_steps=self.steps_per_epoch, share=self._share()
+            self._train_samplers(),
+            self.seed,
+            augment=self.augment,
+            epoch_steps=self.steps_per_epoch,
+            share=self._share(),
         )
         return StepLoader(steps, StepKeys(self.steps_per_epoch), self.num_workers)
 
@@ -264,9 +356,13 @@ class TrainingData(L.LightningDataModule):
         assert self.task is not None
         found = {}
         for name in self.task.variables:
-            values = [each.values[each.variables.index(name)] for each in self.training_sets if name in each.variables]
+            values = [
+                each.thinned(each.variables.index(name), 200_000)
+                for each in self.training_sets
+                if name in each.variables
+            ]
             if values:
-                pooled = np.concatenate([each.ravel()[:: max(1, each.size // 200_000)] for each in values])
+                pooled = np.concatenate(values)
                 low, median, high = np.nanquantile(pooled, [0.001, 0.5, 0.999])
                 found[name] = Quantiles(low=float(low), median=float(median), high=float(high))
         return found

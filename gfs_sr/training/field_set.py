@@ -1,25 +1,23 @@
 """Fine fields in memory, from files or from a packed set: what training draws its samples from."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.data.coarsen import SIGMA, gauss_decimate
+from gfs_sr.data.coarsen import SIGMA, coarsen_everywhere
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.sources import open_tensors
 from gfs_sr.data.sources.tensor_record import TensorRecord
-from gfs_sr.data.terrain import terrain_at
 from gfs_sr.data.variables import VARIABLES, TimeKind, base_name
 from gfs_sr.errors import CheckpointInvalid, MissingFile
+from gfs_sr.training.fields import Coordinates, Field, Fields, Index
 
-Field = npt.NDArray[np.float32]
-Coordinates = npt.NDArray[np.float64]
 SIXTEEN_BITS = 65_534  # levels of a packed variable at most; one more code says missing
 MISSING = -32_768
 FINEST_STEP = 1 / 2000  # of a variable's standard deviation: what lies below is noise that does not pack
@@ -36,11 +34,15 @@ class SourceConfig:
     series: bool = False  # too small or too masked for space: only its series in time are used
     producer: str = ""
     licence: str = ""
+    stored: bool = False  # read in parts as samples need them, for files larger than memory
+    coarse: list[str] = field(default_factory=list)  # of another source: real pairs instead of coarsened fields
+    statics: list[str] = field(default_factory=list)  # files with terrain height or land, in place of the map's
+    hours: list[float] = field(default_factory=list)  # first and last lead time of real pairs; empty takes all
 
 
 @dataclass(eq=False)
-class FieldSet:
-    """Variables on one grid at one run of times."""
+class FieldSet(Fields):
+    """Variables on one grid at one run of times, in memory."""
 
     name: str
     source: str
@@ -51,9 +53,10 @@ class FieldSet:
     lon: Coordinates | None
     series: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
-    _coarse: dict[tuple[Registration, int], Field] = field(default_factory=dict, repr=False)
+    _coarse: dict[tuple[Registration, int, float], Field] = field(default_factory=dict, repr=False)
     _statics: dict[str, Field] = field(default_factory=dict, repr=False)
     _filled: Field | None = field(default=None, repr=False)
+    _smoothed: "dict[tuple[tuple[str, ...], float], FieldSet]" = field(default_factory=dict, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,39 +64,67 @@ class FieldSet:
         frames, rows, columns = self.values.shape[1:]
         return frames, rows, columns
 
-    @property
-    def interval_hours(self) -> float:
-        """Between frames; 0 where they are no even series."""
-        steps = np.diff(self.times)
-        if not steps.size or steps.min() != steps.max() or steps[0] <= np.timedelta64(0, "ns"):
-            return 0.0
-        return float(steps[0] / np.timedelta64(1, "h"))
+    def read(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
+        """See `Fields`."""
+        picked: Field = self.values[np.ix_(np.asarray(channels), frames, rows, columns)]
+        return picked
 
-    @property
-    def is_periodic(self) -> bool:
-        """True where the columns go once around the globe."""
-        if self.lon is None or self.lon.ndim != 1 or self.lon.size < 2:
-            return False
-        return bool(abs(self.lon.size * (self.lon[1] - self.lon[0]) - 360.0) < 0.05 * (self.lon[1] - self.lon[0]))
+    def read_filled(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
+        """See `Fields`; filled from the whole field."""
+        picked: Field = self.filled()[np.ix_(np.asarray(channels), frames, rows, columns)]
+        return picked
 
-    def positions(self) -> tuple[Coordinates, Coordinates] | None:
-        """Latitude and longitude (H, W) of every cell."""
-        if self.lat is None or self.lon is None:
-            return None
-        if self.lat.ndim == 2:
-            return self.lat, self.lon
-        lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij")
-        return lat, lon
+    def read_coarse(
+        self, how: tuple[Registration, int, float], channels: Sequence[int], frames: Index, rows: Index, columns: Index
+    ) -> Field:
+        """See `Fields`; made once for the whole field."""
+        picked: Field = self.coarse_everywhere(*how)[np.ix_(np.asarray(channels), frames, rows, columns)]
+        return picked
 
-    def coarse_everywhere(self, registration: Registration, scale_factor: int) -> Field:
+    def thinned(self, channel: int, most: int) -> Field:
+        """See `Fields`."""
+        values: Field = self.values[channel].ravel()[:: max(1, self.values[channel].size // most)]
+        return values
+
+    def slabs(self, channel: int) -> Iterator[Field]:
+        """See `Fields`; frame by frame."""
+        yield from self.values[channel]
+
+    def part(self, frames: range, rows: range | None = None, columns: range | None = None) -> "FieldSet":
+        """See `Fields`."""
+        rows, columns = rows or range(self.shape[1]), columns or range(self.shape[2])
+        cut = (slice(frames.start, frames.stop), slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+        axes = [self.lat, self.lon]
+        if self.lat is not None and self.lon is not None:
+            is_regular = self.lat.ndim == 1
+            axes = [self.lat[cut[1]], self.lon[cut[2]]] if is_regular else [self.lat[cut[1:]], self.lon[cut[1:]]]
+        return replace(
+            self,
+            values=self.values[:, cut[0], cut[1], cut[2]],
+            times=self.times[cut[0]],
+            lat=axes[0],
+            lon=axes[1],
+            _coarse={},
+            _statics=self._statics_of(rows, columns),
+            _filled=None,
+            _smoothed={},
+        )
+
+    def mean_and_sd(self, channel: int) -> tuple[float, float]:
+        """See `Fields`; of all values."""
+        values = self.values[channel]
+        return float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
+
+    def coarse_everywhere(self, registration: Registration, scale_factor: int, sigma: float = SIGMA) -> Field:
         """(C, T, H, W): the coarse value of a coarse cell that starts at each fine one, computed once.
 
         NODE: the Gaussian blur at that point; CELL: the mean of the s by s cells from there, (H - s + 1, W - s + 1).
         """
-        key = (registration, scale_factor)
+        key = (registration, scale_factor, sigma)
         if key not in self._coarse:
-            filled = self.filled()
-            self._coarse[key] = coarsen_everywhere(filled, registration, scale_factor, self.lat, self.is_periodic)
+            self._coarse[key] = coarsen_everywhere(
+                self.filled(), registration, scale_factor, self.lat, self.is_periodic, sigma
+            )
         return self._coarse[key]
 
     def filled(self) -> Field:
@@ -106,40 +137,19 @@ class FieldSet:
                 self._filled = np.nan_to_num(filled).astype(np.float32)
         return self._filled
 
-    def statics(self, names: Sequence[str]) -> Field:
-        """(K, H, W) terrain and land of the fine cells; zeros where the grid is unknown."""
-        positions = self.positions()
-        for name in names:
-            if name not in self._statics:
-                if positions is None:
-                    self._statics[name] = np.zeros(self.values.shape[2:], np.float32)
-                else:
-                    self._statics |= {key: x.astype(np.float32) for key, x in terrain_at(*positions).items()}
-        return np.stack([self._statics[name] for name in names])
+    def smoothed(self, names: tuple[str, ...], sigma: float) -> "FieldSet":
+        """Some of the fields as a model of lower effective resolution would have them, computed once.
 
-
-def coarsen_everywhere(
-    fine: npt.NDArray[np.floating], registration: Registration, scale_factor: int,
-    lat: Coordinates | None = None, periodic: bool = False,
-) -> Field:  # fmt: skip
-    """(..., H, W) -> coarse values at every phase; see `FieldSet.coarse_everywhere`."""
-    out: list[Field] = []
-    flat = fine.reshape(-1, *fine.shape[-2:])
-    for plane in flat:
-        if registration is Registration.NODE:
-            out.append(gauss_decimate(plane, SIGMA, 1, periodic).astype(np.float32))
-        else:
-            out.append(_sliding_mean(plane, scale_factor, lat).astype(np.float32))
-    return np.stack(out).reshape(*fine.shape[:-2], *out[0].shape)
-
-
-def _sliding_mean(plane: npt.NDArray[np.floating], size: int, lat: Coordinates | None) -> npt.NDArray[np.float64]:
-    area = np.ones(plane.shape[0]) if lat is None or lat.ndim != 1 else np.maximum(np.cos(np.deg2rad(lat)), 1e-6)
-    weighted = np.asarray(plane, np.float64) * area[:, None]
-    rows = np.lib.stride_tricks.sliding_window_view(weighted, size, axis=0).sum(axis=-1)
-    rows /= np.lib.stride_tricks.sliding_window_view(area, size).sum(axis=-1)[:, None]
-    mean: npt.NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(rows, size, axis=1).mean(axis=-1)
-    return mean
+        A Gaussian of `sigma` fine cells; terrain and land stay as they are.
+        """
+        if (names, sigma) not in self._smoothed:
+            chosen = self.values[[self.variables.index(name) for name in names]]
+            blurred = coarsen_everywhere(chosen, Registration.NODE, 1, None, self.is_periodic, sigma)
+            blurred[np.isnan(chosen)] = np.nan
+            self._smoothed[names, sigma] = replace(
+                self, variables=names, values=blurred, _coarse={}, _filled=None, _smoothed={}
+            )
+        return self._smoothed[names, sigma]
 
 
 def read_source(config: SourceConfig, folder: Path) -> list[FieldSet]:
@@ -148,21 +158,35 @@ def read_source(config: SourceConfig, folder: Path) -> list[FieldSet]:
     Raises:
         MissingFile: a pattern that matches nothing.
     """
-    paths: list[Path] = []
-    for pattern in config.files:
-        found = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else [Path(pattern)]
-        if not found or not all(path.exists() for path in found):
-            raise MissingFile(f"no file {pattern}", f"source {config.name}, folder {folder}", "mend the path")
-        paths += found
+    paths = paths_of(config.files, config.name, folder)
     records = [
         each for each in open_tensors(paths, config.variables) if each.is_plausible and _is_instant(each.variable)
     ]
-    provenance = {"producer": config.producer, "licence": config.licence, "files": ", ".join(config.files)}
     return [
-        _join(config, number, group, provenance)
+        _join(config, number, group, provenance_of(config))
         for number, group in enumerate(_groups(records))
         if group[0].values.size
     ]
+
+
+def paths_of(patterns: Sequence[str], name: str, folder: Path) -> list[Path]:
+    """Files of a source, in the order of its patterns.
+
+    Raises:
+        MissingFile: a pattern that matches nothing.
+    """
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else [Path(pattern)]
+        if not found or not all(path.exists() for path in found):
+            raise MissingFile(f"no file {pattern}", f"source {name}, folder {folder}", "mend the path")
+        paths += found
+    return paths
+
+
+def provenance_of(config: SourceConfig) -> dict[str, str]:
+    """What a source says about itself."""
+    return {"producer": config.producer, "licence": config.licence, "files": ", ".join([*config.files, *config.coarse])}
 
 
 def _is_instant(name: str) -> bool:

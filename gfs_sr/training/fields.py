@@ -1,7 +1,7 @@
 """What training draws its samples from: fine fields on one grid at one run of times, in memory or not."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -58,6 +58,14 @@ class Fields(ABC):
     @abstractmethod
     def smoothed(self, names: tuple[str, ...], sigma: float) -> "Fields":
         """Some of the variables with less detail than they have: blurred by a Gaussian of `sigma` fine cells."""
+
+    @abstractmethod
+    def part(self, frames: range, rows: range | None = None, columns: range | None = None) -> "Fields":
+        """Some frames of it, and some rows and columns: nothing beyond them is seen from there."""
+
+    @abstractmethod
+    def slabs(self, channel: int) -> Iterator[Field]:
+        """All values of one variable, canonical units, a bounded number at a time."""
 
     @abstractmethod
     def thinned(self, channel: int, most: int) -> Field:
@@ -117,3 +125,13 @@ class Fields(ABC):
                     made = terrain_at(*positions)
                     self._statics |= {key: x.astype(np.float32) for key, x in made.items() if key not in self._statics}
         return np.stack([self._statics[name] for name in names])
+
+    def take_statics(self, given: Mapping[str, Field]) -> None:
+        """Use these fields (H, W) in place of the map's."""
+        self._statics.update(given)
+
+    def _statics_of(self, rows: range, columns: range) -> dict[str, Field]:
+        """Those of a part, as far as they were given or made and lie on fine cells."""
+        whole = self.shape[1:]
+        kept = {name: field for name, field in self._statics.items() if field.shape == whole and " " not in name}
+        return {name: field[rows.start : rows.stop, columns.start : columns.stop] for name, field in kept.items()}

@@ -11,14 +11,14 @@ from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.data.variables import lookup
 from gfs_sr.models.checkpoint import Sample
 from gfs_sr.models.model import Model
-from gfs_sr.training.field_set import FieldSet
+from gfs_sr.training.fields import Fields
 
 FRAMES: Final = 3
 CELLS: Final = 20
 _HOUR: Final = np.timedelta64(3600 * 10**9, "ns")
 
 
-def validation_sample(held_out: Sequence[FieldSet], others: Sequence[FieldSet], model: Model) -> Sample:
+def validation_sample(held_out: Sequence[Fields], others: Sequence[Fields], model: Model) -> Sample:
     """Coarse frames of the series with most of the model's variables, a held-out one if it can be.
 
     What it lacks comes from other sets: values are real in every variable, and where they come from another place
@@ -27,7 +27,7 @@ def validation_sample(held_out: Sequence[FieldSet], others: Sequence[FieldSet], 
     facts = model.facts
     regular = [each for each in (*held_out, *others) if each.lat is not None and each.lat.ndim == 1] or [*held_out]
 
-    def merit(fields: FieldSet) -> tuple[bool, int, bool]:
+    def merit(fields: Fields) -> tuple[bool, int, bool]:
         moves = fields.interval_hours > 0 and fields.shape[0] > (FRAMES - 1) * facts.time_factor
         return moves, len(set(fields.variables) & set(facts.variables)), fields in held_out
 
@@ -53,7 +53,7 @@ def validation_sample(held_out: Sequence[FieldSet], others: Sequence[FieldSet], 
 
 
 def _coarse(
-    fields: FieldSet, names: Sequence[str], model: Model
+    fields: Fields, names: Sequence[str], model: Model
 ) -> tuple[dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]], int, int]:
     s, r = model.facts.scale_factor, model.facts.time_factor
     frames = [min(r * k, fields.shape[0] - 1) for k in range(FRAMES)]
@@ -62,8 +62,11 @@ def _coarse(
     for channel, name in enumerate(fields.variables):
         if name in names:
             fine = np.nan_to_num(
-                fields.values[channel][frames][:, : extent[0], : extent[1]], nan=lookup(name).typical[0]
+                fields.read([channel], np.array(frames), np.arange(extent[0]), np.arange(extent[1]))[0],
+                nan=lookup(name).typical[0],
             )
+            if name in fields.units:
+                fine = fields.units[name].denormalize(fine)
             if model.facts.registration is Registration.NODE:
                 coarse = gauss_decimate(fine, SIGMA, s)
             else:
@@ -81,7 +84,7 @@ def _fitted(
     return field
 
 
-def _grid(fields: FieldSet, scale_factor: int, registration: Registration, rows: int, columns: int) -> Grid:
+def _grid(fields: Fields, scale_factor: int, registration: Registration, rows: int, columns: int) -> Grid:
     shift = 0.0 if registration is Registration.NODE else (scale_factor - 1) / 2
     axes = []
     for axis, count, start, step in ((fields.lat, rows, 60.0, -0.25), (fields.lon, columns, 0.0, 0.25)):

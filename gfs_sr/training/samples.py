@@ -1,7 +1,7 @@
 """Samples: a window of a field set as the tensors a network takes, and the truth beside them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,16 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.contract import Contract, Scaling
+from gfs_sr.data.chunk_cache import Ranges
+from gfs_sr.data.coarsen import SIGMA, TimeReduction, coarsen_everywhere
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.solar import solar_components
 from gfs_sr.data.statics import static_blocks
+from gfs_sr.data.transforms import Transform
 from gfs_sr.data.variables import VARIABLES, base_name, variable_ids
 from gfs_sr.models.receptive_field import Reach
-from gfs_sr.training.field_set import FieldSet
+from gfs_sr.training.fields import Fields
 from gfs_sr.training.windows import AxisWindow, TimeWindow, View, draw_axis, draw_times
 
 Array = npt.NDArray[Any]
 Kind = Literal["space", "space_time", "time"]
+Pool = Sequence[tuple[Fields, Ranges | None]]
+Read = Callable[[Sequence[int], Array, Array, Array], Array]
+# they follow the ground from cell to cell, however smooth the model's winds are
+AT_THE_GROUND = frozenset({"t2m", "d2m", "r2", "sp"})
 UNKNOWN_SUN = 0.03  # share of samples without the sun
 UNKNOWN_STATICS = 0.08  # without terrain, so that a network can do without
 UNKNOWN_VARIABLE = 0.1  # whose variable is not told
@@ -42,6 +49,11 @@ class StreamConfig:
     series: bool = False  # sources that are good for series alone may be drawn too
     repeat_ends: float = 0.0  # chance that the context in time repeats the end frame
     longest_hours: float = 12.0  # between coarse frames: beyond it a day's course is lost
+    rims: float = 0.0  # chance, at each side, that the domain ends there: outputs near its end are shown more often
+    pool_blocks: int = 8  # sources read from files: samples of `pool_steps` steps come from this many parts of them
+    pool_steps: int = 16
+    # sigma of a Gaussian, fine cells -> how often the truth is blurred by it: sources differ in effective resolution
+    smoothed: dict[float, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,10 +70,20 @@ class Task:
     statics: tuple[str, ...]
     sun: bool
     fractions_given: bool  # the network is told the fractions and the interval
+    sigma: float = SIGMA  # of the Gaussian that makes coarse fields, fine cells; NODE only
+    time: TimeReduction = TimeReduction.EVERY  # which fine frames make a coarse one
+    area: bool = False  # samples carry the weights of their cells
 
     @classmethod
-    def of(cls, contract: Contract, context: Reach) -> "Task":
-        """Of a contract, with the context that training gives."""
+    def of(
+        cls,
+        contract: Contract,
+        context: Reach,
+        sigma: float = SIGMA,
+        time: TimeReduction = TimeReduction.EVERY,
+        area: bool = False,
+    ) -> "Task":
+        """Of a contract, with the context that training gives and the protocol that makes coarse fields."""
         return cls(
             variables=contract.inputs,
             scaling=contract.normalization,
@@ -73,20 +95,23 @@ class Task:
             statics=contract.statics_coarse or contract.statics_fine,
             sun=bool(contract.predictors),
             fractions_given=contract.family == "fused",
+            sigma=sigma,
+            time=time,
+            area=area,
         )
 
 
 class Sampler:
     """Draws samples of one stream from field sets."""
 
-    def __init__(self, sets: Sequence[FieldSet], task: Task, stream: StreamConfig, own_only: bool = False) -> None:
+    def __init__(self, sets: Sequence[Fields], task: Task, stream: StreamConfig, own_only: bool = False) -> None:
         """Of the sets that suit the stream; `own_only` draws no variable that the contract does not promise."""
         self.task, self.stream, self.own_only = task, stream, own_only
         self.sets = [each for each in sets if self._fits(each)]
         sizes = np.array([self._size(each) for each in self.sets], float)
         self.chances = sizes / sizes.sum() if len(self.sets) else sizes
 
-    def _fits(self, fields: FieldSet) -> bool:
+    def _fits(self, fields: Fields) -> bool:
         _, rows, columns = fields.shape
         stream, task = self.stream, self.task
         if fields.series and not stream.series:
@@ -100,7 +125,7 @@ class Sampler:
             return False
         return stream.kind == "space" or (fields.interval_hours > 0 and bool(self._factors(fields)))
 
-    def _factors(self, fields: FieldSet) -> dict[int, float]:
+    def _factors(self, fields: Fields) -> dict[int, float]:
         wanted = self.stream.time_factors or {self.task.time_factor: 1.0}
         frames, hours = fields.shape[0], fields.interval_hours
         return {
@@ -116,7 +141,7 @@ class Sampler:
             r * each.interval_hours for each in self.sets if self.stream.kind != "space" and r in self._factors(each)
         }
 
-    def _size(self, fields: FieldSet) -> float:
+    def _size(self, fields: Fields) -> float:
         frames, rows, columns = fields.shape
         if self.own_only:  # every variable of every source counts alike
             return len(set(self.task.variables) & set(fields.variables))
@@ -124,32 +149,60 @@ class Sampler:
             return math.pow(min(frames, 1000) * len(fields.variables), 0.3)
         return math.sqrt(rows * columns * math.sqrt(min(frames, 40) * min(len(fields.variables), 8)))
 
-    def draw(self, rng: np.random.Generator, augment: bool = True) -> dict[str, Array]:
-        """One sample, without a batch axis: inputs by name, `fine` (T, C, h, w) and `mask` beside them."""
-        fields = self.sets[int(rng.choice(len(self.sets), p=self.chances))]
-        return self.cut(fields, rng, augment)
+    @property
+    def reads_files(self) -> bool:
+        """Whether some sets are not in memory, so that samples should come from a pool."""
+        return not all(each.in_memory for each in self.sets)
 
-    def cut(self, fields: FieldSet, rng: np.random.Generator, augment: bool) -> dict[str, Array]:
-        """One sample of these fields."""
+    def pool(self, rng: np.random.Generator) -> Pool:
+        """Parts of the sets that the samples of some steps share: what is read for one serves the others."""
+        stream, s = self.stream, 1 if self.stream.kind == "time" else self.task.scale_factor
+        pool = []
+        for _ in range(stream.pool_blocks):
+            fields = self.sets[int(rng.choice(len(self.sets), p=self.chances))]
+            blocks = fields.blocks((1, s * stream.patch, s * stream.patch))
+            pool.append((fields, None if blocks is None else blocks[int(rng.integers(len(blocks)))]))
+        return pool
+
+    def draw(self, rng: np.random.Generator, augment: bool = True, pool: Pool | None = None) -> dict[str, Array]:
+        """One sample, without a batch axis: inputs by name, `fine` (T, C, h, w) and `mask` beside them."""
+        if pool is None:
+            return self.cut(self.sets[int(rng.choice(len(self.sets), p=self.chances))], rng, augment)
+        fields, block = pool[int(rng.integers(len(pool)))]
+        return self.cut(fields, rng, augment, block)
+
+    def cut(
+        self, fields: Fields, rng: np.random.Generator, augment: bool, block: Ranges | None = None
+    ) -> dict[str, Array]:
+        """One sample of these fields, its core starting in `block` where one is given."""
         task, stream = self.task, self.stream
         channels = self._channels(fields, rng)
+        if augment:
+            fields, channels = self._smoothed(fields, channels, rng)
         view = View.draw(rng, transpose=task.one_by_one) if augment else View()
         rows, columns = fields.shape[1:] if not view.transposed else fields.shape[:0:-1]
         margin = task.context
         # a mirrored sliding mean would wrap on the wrong side, so CELL stays away from the seam
         wraps = fields.is_periodic and task.registration is Registration.NODE
         s = 1 if stream.kind == "time" else task.scale_factor
+        rims = stream.rims if augment else 0.0
+        phases = self._phases(fields, view)
+        parts = (None, None) if block is None else view.ranges(block[1], block[2], fields.shape[1:])
         lat_axis = draw_axis(
-            rng, rows, stream.patch, margin.north, margin.south, s, task.registration, wraps and view.transposed
-        )
+            rng, rows, stream.patch, margin.north, margin.south, s, task.registration,
+            wraps and view.transposed, rims, phases[0], parts[0],
+        )  # fmt: skip
         lon_axis = draw_axis(
-            rng, columns, stream.patch, margin.west, margin.east, s, task.registration, wraps and not view.transposed
-        )
-        times = self._times(fields, rng)
+            rng, columns, stream.patch, margin.west, margin.east, s, task.registration,
+            wraps and not view.transposed, rims, phases[1], parts[1],
+        )  # fmt: skip
+        times = self._times(fields, rng, None if block is None else block[0])
         signs = np.array([view.sign(fields.variables[c]) if not task.one_by_one else 1.0 for c in channels])
         if task.one_by_one and augment and base_name(fields.variables[channels[0]])[0] in "uv":
             signs = rng.choice([1.0, -1.0], size=1)
         sample = self._fields(fields, channels, view, lat_axis, lon_axis, times, signs)
+        if task.area:
+            sample["area"] = _area(fields, view, lat_axis, lon_axis)
         if task.one_by_one:
             name = fields.variables[channels[0]]
             known = base_name(name) in VARIABLES and not (augment and rng.random() < UNKNOWN_VARIABLE)
@@ -165,29 +218,52 @@ class Sampler:
             sample["hours"] = np.array(fields.interval_hours * times.factor, np.float32)
         return sample
 
-    def _channels(self, fields: FieldSet, rng: np.random.Generator) -> list[int]:
+    def _phases(self, fields: Fields, view: View) -> tuple[int | None, int | None]:
+        """At which rows and columns of the view coarse cells start, where they were given."""
+        if fields.phase is None or self.stream.kind == "time":
+            return None, None
+        s = self.task.scale_factor
+        span = 1 if self.task.registration is Registration.NODE else s
+        row, column = fields.phase
+        if view.north_south:
+            row = fields.shape[1] - span - row
+        if view.east_west:
+            column = fields.shape[2] - span - column
+        return (column % s, row % s) if view.transposed else (row % s, column % s)
+
+    def _channels(self, fields: Fields, rng: np.random.Generator) -> list[int]:
         if not self.task.one_by_one:
             return [fields.variables.index(name) for name in self.task.variables]
         other = 0.0 if self.own_only else 1.0
         share = np.array([3.0 if name in self.task.variables else other for name in fields.variables])
         return [int(rng.choice(len(fields.variables), p=share / share.sum()))]
 
-    def _times(self, fields: FieldSet, rng: np.random.Generator) -> TimeWindow:
+    def _smoothed(self, fields: Fields, channels: list[int], rng: np.random.Generator) -> tuple[Fields, list[int]]:
+        """The truth with less detail than it has, in some of the samples."""
+        names = tuple(fields.variables[channel] for channel in channels)
+        if not self.stream.smoothed or not set(names).isdisjoint(AT_THE_GROUND):
+            return fields, channels
+        shares = np.array(list(self.stream.smoothed.values()))
+        sigma = float(rng.choice([0.0, *self.stream.smoothed], p=[1 - shares.sum(), *shares]))
+        return (fields.smoothed(names, sigma), list(range(len(names)))) if sigma else (fields, channels)
+
+    def _times(self, fields: Fields, rng: np.random.Generator, starts: range | None = None) -> TimeWindow:
         stream, margin = self.stream, self.task.context
         if stream.kind == "space":
-            frame = np.array([rng.integers(fields.shape[0])])
+            frames = starts or range(fields.shape[0])
+            frame = np.array([frames.start + rng.integers(len(frames))])
             return TimeWindow(frame, frame, np.zeros(1), 1)
         factors = self._factors(fields)
         share = np.array(list(factors.values()))
         factor = int(rng.choice(list(factors), p=share / share.sum()))
         return draw_times(
             rng, fields.shape[0], stream.intervals, factor, margin.before, margin.after,
-            stream.fractions if self.task.fractions_given else None, stream.repeat_ends,
+            stream.fractions if self.task.fractions_given else None, stream.repeat_ends, starts,
         )  # fmt: skip
 
     def _fields(
         self,
-        fields: FieldSet,
+        fields: Fields,
         channels: list[int],
         view: View,
         lat_axis: AxisWindow,
@@ -195,30 +271,40 @@ class Sampler:
         times: TimeWindow,
         signs: Array,
     ) -> dict[str, Array]:
-        scales = [scaling_for(self.task.scaling, fields, c) for c in channels]
-        mean = np.array([scale.mean for scale in scales], np.float32)[:, None, None]
-        factor = (signs / np.array([scale.sd for scale in scales])).astype(np.float32)[:, None, None]
-        # a component that points the other way has no mean to speak of: vectors are centered at 0
-        shift = np.where(signs[:, None, None] < 0, 0.0, mean).astype(np.float32)
+        task, registration, s = self.task, self.task.registration, self.task.scale_factor
+        scales = [scaling_for(task.scaling, fields, c) for c in channels]
+        given = [fields.units.get(fields.variables[c]) for c in channels]
 
-        def normalized(source: Array, frames: Array, rows: Array, columns: Array) -> Array:
-            seen = view.of(source)
-            picked = seen[np.ix_(np.array(channels), frames, rows, columns)]
-            return np.ascontiguousarray((picked.swapaxes(0, 1) - shift) * factor, np.float32)
+        def seen(read: Read, frames: Array, rows: Array, columns: Array, span: int = 1) -> Array:
+            places = view.places(rows, columns, fields.shape[1:], span)
+            picked = read(channels, frames, *places)
+            turned = np.swapaxes(picked, -1, -2) if view.transposed else picked
+            return in_model_units(turned.swapaxes(0, 1), scales, signs, given)
 
-        plain = self.stream.kind == "time"
-        s, registration = self.task.scale_factor, self.task.registration
-        coarse = fields.filled() if plain else fields.coarse_everywhere(registration, s)
-        fine = normalized(fields.values, times.fine, lat_axis.fine, lon_axis.fine)
+        def coarse_of(channels: Sequence[int], frames: Array, rows: Array, columns: Array) -> Array:
+            if self.stream.kind == "time":  # the cells of a series are coarse cells
+                return fields.read_filled(channels, frames, rows, columns)
+            return fields.read_coarse((registration, s, task.sigma), channels, frames, rows, columns)
+
+        def coarse_in_time(channels: Sequence[int], frames: Array, rows: Array, columns: Array) -> Array:
+            if task.time is TimeReduction.EVERY or self.stream.kind == "space":
+                return coarse_of(channels, frames, rows, columns)
+            members = np.clip(frames[:, None] + task.time.offsets(times.factor), 0, fields.shape[0] - 1)
+            values = coarse_of(channels, members.ravel(), rows, columns)
+            means: Array = values.reshape(len(channels), *members.shape, *values.shape[-2:]).mean(axis=2)
+            return means
+
+        fine = seen(fields.read, times.fine, lat_axis.fine, lon_axis.fine)
+        span = s if registration is Registration.CELL and self.stream.kind != "time" else 1
         valid = lat_axis.valid[:, None] & lon_axis.valid
         return {
-            "coarse": normalized(coarse, times.coarse, lat_axis.coarse, lon_axis.coarse),
+            "coarse": seen(coarse_in_time, times.coarse, lat_axis.coarse, lon_axis.coarse, span),
             "fine": np.nan_to_num(fine),
             "mask": np.isfinite(fine) & valid,
         }
 
     def _statics(
-        self, fields: FieldSet, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow, told: bool
+        self, fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow, told: bool
     ) -> dict[str, Array]:
         names, s = self.task.statics, self.task.scale_factor
         size = (lat_axis.cells, lon_axis.cells)
@@ -245,7 +331,7 @@ class Sampler:
 
     def _sun(
         self,
-        fields: FieldSet,
+        fields: Fields,
         view: View,
         lat_axis: AxisWindow,
         lon_axis: AxisWindow,
@@ -269,12 +355,45 @@ class Sampler:
         }
 
 
+def in_model_units(values: Array, scales: Sequence[Scaling], signs: Array, given: Sequence[Scaling | None]) -> Array:
+    """Values (T, C, h, w) in the network's units, float32.
+
+    Args:
+        values: canonical units, or model units of `given`.
+        scales: (C,) the network's.
+        signs: (C,) -1 for a component that points the other way; only linear scales have one.
+        given: (C,) units that the values are in already; None for canonical ones.
+    """
+    if all(each is None for each in given) and all(each.transform is Transform.LINEAR for each in scales):
+        mean = np.array([scale.mean for scale in scales], np.float32)[:, None, None]
+        factor = (signs / np.array([scale.sd for scale in scales])).astype(np.float32)[:, None, None]
+        # a component that points the other way has no mean to speak of: vectors are centered at 0
+        shift = np.where(signs[:, None, None] < 0, 0.0, mean).astype(np.float32)
+        return np.ascontiguousarray((values - shift) * factor, np.float32)
+    made = np.empty(values.shape, np.float32)
+    for k, (scale, units, sign) in enumerate(zip(scales, given, signs, strict=True)):
+        if units == scale and sign > 0:
+            made[:, k] = values[:, k]
+            continue
+        physical = values[:, k] if units is None else units.denormalize(values[:, k])
+        made[:, k] = scale.normalize(physical) if sign > 0 else -physical / scale.sd
+    return made
+
+
+def _area(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow) -> Array:
+    """(1, 1, h, w): cosine of the latitude of the core's cells; ones where the grid is unknown."""
+    positions = fields.positions()
+    if positions is None:
+        return np.ones((1, 1, lat_axis.fine.size, lon_axis.fine.size), np.float32)
+    lat = view.of(positions[0])[lat_axis.fine[:, None], lon_axis.fine]
+    cells: Array = np.maximum(np.cos(np.deg2rad(lat)), 0.0)[None, None].astype(np.float32)
+    return cells
+
+
 def fields_statics(
-    fields: FieldSet, names: Sequence[str], registration: Registration, scale_factor: int
+    fields: Fields, names: Sequence[str], registration: Registration, scale_factor: int
 ) -> tuple[Array, Array]:
     """Coarse values at every phase, and fine ones, of terrain and land."""
-    from gfs_sr.training.field_set import coarsen_everywhere
-
     fine = fields.statics(names)
     key = f"coarse {registration} {scale_factor}"
     store = fields._statics
@@ -286,15 +405,14 @@ def fields_statics(
     return np.stack([store[f"{key} {name}"] for name in names]), fine
 
 
-def scaling_for(scaling: Mapping[str, Scaling], fields: FieldSet, channel: int) -> Scaling:
+def scaling_for(scaling: Mapping[str, Scaling], fields: Fields, channel: int) -> Scaling:
     """The network's units of a variable; its own mean and spread where the network does not know it."""
     from gfs_sr.models.fused_variables import scaling_of, unit_of
 
     name = fields.variables[channel]
     if name in scaling:
         return scaling[name]
-    values = fields.values[channel]
-    mean, sd = float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
+    mean, sd = fields.mean_and_sd(channel)
     if base_name(name) in VARIABLES:
         # a level far from the typical one has its own mean; the spread is the one the network counts physical units in
         return Scaling(mean=mean, sd=scaling_of(name).sd if unit_of(name) else sd)

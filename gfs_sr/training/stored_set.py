@@ -1,6 +1,6 @@
 """Fields larger than memory: read in chunks as samples need them, a bounded number of bytes at a time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import ClassVar
@@ -30,7 +30,7 @@ class StoredSet(Fields):
     source: str
     file: BlockFile | PreparedFile
     cache: ChunkCache
-    frames: range  # of the file's times: a split may leave some out
+    window: Ranges  # frames, rows and columns of the file: a split may leave some out
     series: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()  # all of the file's where empty
@@ -38,10 +38,12 @@ class StoredSet(Fields):
     _statics: dict[str, Field] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        """The axes of the window."""
         self.variables = self.variables or self.file.variables
-        self.times: npt.NDArray[np.datetime64] = self.file.times[self.frames.start : self.frames.stop]
-        self.lat: Coordinates | None = self.file.grid.lat
-        self.lon: Coordinates | None = self.file.grid.lon
+        frames, rows, columns = (slice(each.start, each.stop) for each in self.window)
+        self.times: npt.NDArray[np.datetime64] = self.file.times[frames]
+        self.lat: Coordinates | None = self.file.grid.lat[rows]
+        self.lon: Coordinates | None = self.file.grid.lon[columns]
         self._chunking = Chunking.of(self.file.shape, self.file.chunks)
         self._units = {
             name: Scaling(mean=float(each.mean), sd=float(each.sd), transform=each.transform)
@@ -51,7 +53,21 @@ class StoredSet(Fields):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(T, H, W)."""
-        return len(self.frames), *self.file.grid.shape
+        frames, rows, columns = self.window
+        return len(frames), len(rows), len(columns)
+
+    @classmethod
+    def of(
+        cls, name: str, source: str, file: BlockFile, cache: ChunkCache, *, series: bool = False,
+        provenance: Mapping[str, str] | None = None,
+    ) -> "StoredSet":  # fmt: skip
+        """All of a file."""
+        frames, rows, columns = (range(length) for length in file.shape)
+        return cls(name, source, file, cache, (frames, rows, columns), series, provenance or {})
+
+    def prepared(self, file: PreparedFile) -> "StoredSet":
+        """The same, read from where it was prepared."""
+        return replace(self, file=file)
 
     @property
     def units(self) -> Mapping[str, Scaling]:
@@ -70,11 +86,14 @@ class StoredSet(Fields):
         """See `Fields`; filled from what was read alone."""
         places = [np.unique(each, return_inverse=True) for each in (rows, columns)]
         filled = _filled(self.read(channels, frames, places[0][0], places[1][0]))
-        return filled[:, :, places[0][1][:, None], places[1][1]]
+        picked: Field = filled[:, :, places[0][1][:, None], places[1][1]]
+        return picked
 
     def read_coarse(self, how: How, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`; made of the cells around, or as the file was prepared."""
-        if not self.blur and isinstance(self.file, PreparedFile) and self.file.coarse_is(*how):
+        is_whole = tuple(len(each) for each in self.window[1:]) == self.file.grid.shape
+        # a part sees nothing beyond its ends, of which the prepared cells along them know
+        if is_whole and not self.blur and isinstance(self.file, PreparedFile) and self.file.coarse_is(*how):
             return self._read(channels, frames, rows, columns, coarse=True)
         registration, s, sigma = how
         if registration is Registration.CELL:
@@ -87,19 +106,53 @@ class StoredSet(Fields):
         """See `Fields`."""
         return replace(self, variables=names, blur=float(np.hypot(self.blur, sigma)))
 
+    def part(self, frames: range, rows: range | None = None, columns: range | None = None) -> "StoredSet":
+        """See `Fields`."""
+        rows, columns = rows or range(self.shape[1]), columns or range(self.shape[2])
+        window = tuple(
+            range(outer.start + inner.start, outer.start + inner.stop)
+            for outer, inner in zip(self.window, (frames, rows, columns), strict=True)
+        )
+        statics = self._statics_of(rows, columns)
+        return replace(self, window=(window[0], window[1], window[2]), _statics=statics)
+
+    def slabs(self, channel: int) -> Iterator[Field]:
+        """See `Fields`; chunk by chunk, past the cache."""
+        name = self.variables[channel]
+        given = self.units.get(name)
+        for chunk in self._chunks():
+            frames, rows, columns = self._inside(chunk)
+            block = self.file.read(name, *(slice(each.start, each.stop) for each in (frames, rows, columns)))
+            yield block if given is None else given.denormalize(block).astype(np.float32)
+
     def thinned(self, channel: int, most: int) -> Field:
         """See `Fields`; whole chunks are read, so few are."""
-        chunks = [each for each in np.ndindex(*self._chunking.counts) if self._meets(each)]
+        name = self.variables[channel]
+        given = self.units.get(name)
+        chunks = self._chunks()
         chosen = chunks[:: max(1, len(chunks) // 16)]
         parts = []
         for each in chosen:
-            frames, rows, columns = self._chunking.ranges(each)
-            kept = np.arange(max(frames.start, self.frames.start), min(frames.stop, self.frames.stop))
-            block = self._read([channel], kept - self.frames.start, np.array(rows), np.array(columns)).ravel()
+            block = self.file.read(name, *(slice(part.start, part.stop) for part in self._inside(each))).ravel()
             parts.append(block[:: max(1, block.size * len(chosen) // most)])
         values = np.concatenate(parts)
-        given = self.units.get(self.variables[channel])
         return values if given is None else given.denormalize(values).astype(np.float32)
+
+    def _chunks(self) -> list[tuple[int, int, int]]:
+        """Of the file, those that hold a cell of the window."""
+        counts = [
+            range(part.start // size, (part.stop - 1) // size + 1)
+            for part, size in zip(self.window, self._chunking.chunk, strict=True)
+        ]
+        return [(t, y, x) for t in counts[0] for y in counts[1] for x in counts[2]]
+
+    def _inside(self, chunk: tuple[int, int, int]) -> Ranges:
+        """Cells of a chunk that lie in the window, as the file counts them."""
+        frames, rows, columns = (
+            range(max(part.start, whole.start), min(part.stop, whole.stop))
+            for part, whole in zip(self._chunking.ranges(chunk), self.window, strict=True)
+        )
+        return frames, rows, columns
 
     def blocks(self, least: tuple[int, int, int]) -> Sequence[Ranges]:
         """See `Fields`: whole chunks, as many as `least` needs."""
@@ -113,10 +166,6 @@ class StoredSet(Fields):
         ]
         return [(frames, rows, columns) for frames in cuts[0] for rows in cuts[1] for columns in cuts[2]]
 
-    def _meets(self, chunk: tuple[int, ...]) -> bool:
-        frames = self._chunking.ranges((chunk[0], chunk[1], chunk[2]))[0]
-        return frames.start < self.frames.stop and frames.stop > self.frames.start
-
     def _read(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index, coarse: bool = False) -> Field:
         layers = []
         for channel in channels:
@@ -129,8 +178,12 @@ class StoredSet(Fields):
                     return self.file.read_coarse(name, parts[0], parts[1], parts[2])
                 return self.file.read(name, parts[0], parts[1], parts[2])
 
-            indices = (frames + self.frames.start, rows, columns)
-            layers.append(read_window(self._chunking, load, self.cache, (self.name, name, coarse), indices))
+            indices = tuple(each + part.start for each, part in zip((frames, rows, columns), self.window, strict=True))
+            layers.append(
+                read_window(
+                    self._chunking, load, self.cache, (self.file, name, coarse), (indices[0], indices[1], indices[2])
+                )
+            )
         return np.stack(layers)
 
     def _weighted(
@@ -139,12 +192,13 @@ class StoredSet(Fields):
         """Coarse cells made of what lies around them."""
         registration, s, sigma = how
         height, width = self.shape[1:]
-        area = np.maximum(np.cos(np.deg2rad(self.file.grid.lat)), 1e-6)
+        area = np.maximum(np.cos(np.deg2rad(self.file.grid.lat[self.window[1].start : self.window[1].stop])), 1e-6)
         south, by_row = footprint(registration, rows, s, height, sigma=sigma, area=area)
         east, by_column = footprint(registration, columns, s, width, sigma=sigma, periodic=self.is_periodic)
         whole = self._in_physical(read(channels, frames, south, east), channels)
         made = by_row @ _filled(whole).astype(np.float64) @ by_column.T
-        return self._in_units(made, channels).astype(np.float32)
+        coarse: Field = self._in_units(made, channels).astype(np.float32)
+        return coarse
 
     def _in_physical(self, values: Field, channels: Sequence[int]) -> npt.NDArray[np.floating]:
         """What is averaged is physical: the mean of logarithms is another thing."""
@@ -163,5 +217,5 @@ class StoredSet(Fields):
 def _filled(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     if np.isfinite(values).all():
         return np.asarray(values, np.float32)
-    filled, _ = fill_nearest(values)
-    return np.nan_to_num(filled).astype(np.float32)
+    filled: Field = np.nan_to_num(fill_nearest(values)[0]).astype(np.float32)
+    return filled

@@ -95,6 +95,9 @@ class Supervised(L.LightningModule):
             losses = self.stream_losses(batch, self.data.streams, logged)
         total = sum(losses, start=torch.zeros((), device=self.device))
         logged = means(logged | {"train/loss": total.detach()})
+        # a stream without a part in this step has no loss in it: Lightning would repeat its last one
+        assert self.trainer._results is not None  # a step is under way
+        self.trainer._results.reset(metrics=False, fx="training_step")
         self.log("train/loss", logged.pop("train/loss"), prog_bar=True)
         self.log_dict(logged)
         return total
@@ -130,7 +133,7 @@ class Supervised(L.LightningModule):
         losses = [each for part in gathered(self._losses) for each in part]
         if losses:
             self.log("val/loss", sum(loss * count for loss, count in losses) / sum(count for _, count in losses))
-        self.skill = self.meter.compute(", ".join(self.data.validation) or "training sources")
+        self.skill = self.meter.compute(self.data.validated_on or "training sources")
         for line in self.skill:
             self.log(f"val/skill/{line.variable}", line.skill)
         if self.skill:
@@ -174,6 +177,7 @@ class Supervised(L.LightningModule):
         state = self.shipped_state()
         contract = shipped.make_contract(
             name=self.offered_as,
+            normalization=self.data.scaling,
             envelope=self.data.envelope(),
             interval_hours=self.data.interval_hours() or (6.0,),
         )
@@ -193,7 +197,7 @@ class Supervised(L.LightningModule):
         facts = {
             "trained on": ", ".join(sources),
             "period": _period(sets),
-            "validated on": ", ".join(self.data.validation),
+            "validated on": self.data.validated_on,
             "licences": "; ".join(licences),
             "data digest": self.data.digest,
             "seed": str(self.data.seed),

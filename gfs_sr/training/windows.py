@@ -7,18 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.data.grid import Registration
+from gfs_sr.data.patches import generator
+
+__all__ = ["AxisWindow", "TimeWindow", "View", "axis_window", "draw_axis", "draw_times", "generator"]
 
 Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
-
-
-def generator(*key: int) -> np.random.Generator:
-    """Random numbers of one sample: the same for the same key, whatever was drawn before, in whatever process.
-
-    Source: Philox, the counter-based generator of Salmon et al. 2011.
-    """
-    state = np.random.SeedSequence(key).generate_state(2, np.uint64)
-    return np.random.Generator(np.random.Philox(key=state))
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,9 @@ def draw_axis(
     scale_factor: int,
     registration: Registration,
     periodic: bool = False,
+    rims: float = 0.0,
+    phase: int | None = None,
+    starts: range | None = None,
 ) -> AxisWindow:
     """A window of `patch` coarse cells at a random phase and place; smaller fields are continued by their edge.
 
@@ -64,17 +61,32 @@ def draw_axis(
         scale_factor: s.
         registration: where fine cells lie.
         periodic: the axis goes once around the globe.
+        rims: chance, at each end, that the domain ends within the first third of the core, and is continued from there.
+        phase: fine cell at which the first coarse cell starts, where that is no matter of choice.
+        starts: fine cells in which the core starts, if a window can start there; anywhere where None.
     """
     s = scale_factor
-    if periodic and length % s == 0:
+    if phase is not None:
+        periodic, origin, count = False, phase, coarse_count(length, phase, s, registration)
+    elif periodic and length % s == 0:
         origin, count = int(rng.integers(s)), length // s
     else:
         periodic = False
         spare = length - s if registration is Registration.NODE else length - 2 * s
         origin = int(rng.integers(max(1, min(s, spare))))
         count = coarse_count(length, origin, s, registration)
-    first = int(rng.integers(count)) if periodic else int(rng.integers(max(1, count - patch + 1)))
-    return axis_window(length, first, origin, patch, before, after, s, registration, periodic)
+    first = _start(rng, count if periodic else max(1, count - patch + 1), origin, s, starts)
+    cut = [int(rng.integers(patch // 3 + 1)) if rng.random() < rims else None for _ in range(2)] if rims else [None] * 2
+    return axis_window(length, first, origin, patch, before, after, s, registration, periodic, (cut[0], cut[1]))
+
+
+def _start(rng: np.random.Generator, choices: int, origin: int, step: int, starts: range | None) -> int:
+    """A coarse index below `choices`; within a part of the fine axis where one is asked for and has any."""
+    if starts is None:
+        return int(rng.integers(choices))
+    low = min(max(0, -((origin - starts.start) // step)), choices - 1)
+    high = min(max(low + 1, -((origin - starts.stop) // step)), choices)
+    return low + int(rng.integers(high - low))
 
 
 def axis_window(
@@ -87,21 +99,37 @@ def axis_window(
     scale_factor: int,
     registration: Registration,
     periodic: bool = False,
+    cut: tuple[int | None, int | None] = (None, None),
 ) -> AxisWindow:
-    """The window whose core starts at coarse cell `first` of those that start at fine cells origin, origin + s, ..."""
+    """The window whose core starts at coarse cell `first` of those that start at fine cells origin, origin + s, ...
+
+    `cut` makes an end of a domain where there is none: so many coarse cells of the core lie beyond it, at either end.
+    """
     s = scale_factor
     count = length // s if periodic else coarse_count(length, origin, s, registration)
+    last = first + patch - 1 if periodic else min(first + patch, count) - 1  # of the core that there is
+    low, high = (None, None) if periodic else (0, count - 1)
+    if cut[0] is not None:
+        low = min(first + cut[0], last)
+    if cut[1] is not None:
+        high = max(last - cut[1], first if low is None else low)
     cells = np.arange(first - before, first + patch + after)
-    inside = cells % count if periodic else np.clip(cells, 0, count - 1)
+    inside = cells if low is None and high is None else np.clip(cells, low, high)
+    if periodic:
+        inside = inside % count
     coarse = origin + s * inside
     fine = origin + s * first + np.arange(s * patch)
     shift = 0.0 if registration is Registration.NODE else (s - 1) / 2
+    place = first + (np.arange(s * patch) - shift) / s
+    valid = np.ones(fine.size, bool)
+    if low is not None:
+        valid &= place >= low
+    if high is not None:
+        valid &= place <= high
     if periodic:
         coarse, fine = coarse % length, fine % length
-        valid = np.ones(fine.size, bool)
     else:
-        place = first + (np.arange(s * patch) - shift) / s
-        valid = (place >= 0) & (place <= count - 1) & (fine < length)
+        valid &= fine < length
         fine = np.clip(fine, 0, length - 1)
     return AxisWindow(coarse.astype(np.intp), fine.astype(np.intp), valid, coarse.astype(np.float64) + shift)
 
@@ -125,6 +153,7 @@ def draw_times(
     after: int,
     fractions: int | None = None,
     repeat: float = 0.0,
+    starts: range | None = None,
 ) -> TimeWindow:
     """`intervals` coarse intervals at a random phase and place.
 
@@ -137,10 +166,11 @@ def draw_times(
         after: and after it.
         fractions: M times of every interval, the frame itself and M - 1 at random; None: all r in order.
         repeat: chance, at each end, that the context repeats the frame next to it as at the ends of a forecast.
+        starts: frames in which the core starts, as in `draw_axis`.
     """
     origin = int(rng.integers(min(factor, frames - factor * intervals)))
     count = (frames - 1 - origin) // factor + 1
-    first = int(rng.integers(max(1, count - intervals)))
+    first = _start(rng, max(1, count - intervals), origin, factor, starts)
     low = first if rng.random() < repeat else 0
     high = min(first + intervals, count - 1) if rng.random() < repeat else count - 1
     coarse = np.clip(np.arange(first - before, first + intervals + after), low, max(high, low))
@@ -176,6 +206,27 @@ class View:
         if self.east_west:
             field = field[..., ::-1]
         return np.swapaxes(field, -1, -2) if self.transposed else field
+
+    def places(self, rows: Index, columns: Index, shape: tuple[int, int], span: int = 1) -> tuple[Index, Index]:
+        """Rows and columns of the field (H, W) that lie at these of its view.
+
+        `span` is the number of cells that start at each of them: in a mirror they start at their other end.
+        """
+        if self.transposed:
+            rows, columns = columns, rows
+        if self.north_south:
+            rows = shape[0] - span - rows
+        if self.east_west:
+            columns = shape[1] - span - columns
+        return rows, columns
+
+    def ranges(self, rows: range, columns: range, shape: tuple[int, int]) -> tuple[range, range]:
+        """Where a part of the field (H, W) lies in its view."""
+        if self.north_south:
+            rows = range(shape[0] - rows.stop, shape[0] - rows.start)
+        if self.east_west:
+            columns = range(shape[1] - columns.stop, shape[1] - columns.start)
+        return (columns, rows) if self.transposed else (rows, columns)
 
     def sign(self, variable: str) -> float:
         """What a mirror does to the component of a vector across it."""

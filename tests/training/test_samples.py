@@ -8,7 +8,7 @@ from gfs_sr.data.solar import solar_components
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.field_set import FieldSet, read_packed, write_packed
 from gfs_sr.training.samples import Sampler, StreamConfig, Task
-from gfs_sr.training.windows import View, axis_window, draw_times, generator
+from gfs_sr.training.windows import View, axis_window, draw_axis, draw_times, generator
 
 S = 4
 
@@ -154,3 +154,54 @@ def test_every_promised_variable_of_every_source_is_validated_alike(fields):
     np.testing.assert_allclose(sampler.chances, [2 / 3, 1 / 3])
     shares = Sampler([fields, large], facts, StreamConfig(patch=3)).chances
     assert shares[1] > shares[0]  # training prefers the larger field
+
+
+@pytest.mark.parametrize("registration", list(Registration))
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_cut_window_is_that_of_a_smaller_domain(registration, periodic):
+    smaller = axis_window(4 * S + 1, 0, 0, 6, 3, 3, S, registration)  # NODE holds 5 coarse points, CELL 4 cells
+    beyond = 1 if registration is Registration.NODE else 2
+    window = axis_window(12 * S, 2, 0, 6, 3, 3, S, registration, periodic, (0, beyond))
+    np.testing.assert_array_equal(window.coarse, smaller.coarse + 2 * S)
+    np.testing.assert_array_equal(window.valid, smaller.valid)
+
+
+def test_a_cut_leaves_a_coarse_cell_however_small_the_field():
+    for index in range(40):
+        rng = generator(index)
+        window = draw_axis(rng, 13, 10, 2, 2, 6, Registration.CELL, rims=0.9)
+        assert window.coarse.min() >= 0
+        assert window.coarse.max() <= 12 - 5
+
+
+def test_a_smoothed_truth_is_the_blurred_field_under_its_own_coarse_one(fields):
+    stream = StreamConfig(kind="space", patch=3, smoothed={2.0: 1.0})
+    winds = FieldSet("w", "w", ("u10", "v10"), fields.values, fields.times, fields.lat, fields.lon)
+    facts = task(
+        Registration.NODE, variables=("u10", "v10"), scaling={n: Scaling(mean=0, sd=1) for n in ("u10", "v10")}
+    )
+    sample = Sampler([winds], facts, stream).draw(generator(3))
+    blurred = gauss_decimate(winds.values, 2.0, 1).astype(np.float32)
+    twin = FieldSet("b", "b", winds.variables, blurred, winds.times, winds.lat, winds.lon)
+    key = generator(3)
+    expected = Sampler([twin], facts, StreamConfig(kind="space", patch=3, smoothed={2.0: 0.0, 3.0: 0.0})).draw(key)
+    for name in ("coarse", "fine", "mask"):
+        np.testing.assert_allclose(sample[name], expected[name], rtol=0, atol=1e-5)
+    plain = Sampler([winds], facts, stream).draw(generator(3), augment=False)
+    assert np.std(plain["fine"]) > 2 * np.std(sample["fine"])
+
+
+def test_what_follows_the_ground_is_never_smoothed(fields):
+    sampler = Sampler([fields], task(Registration.NODE), StreamConfig(kind="space", patch=3, smoothed={2.0: 1.0}))
+    sample = sampler.draw(generator(0))
+    assert np.isin(sample["fine"][sample["mask"]], [-fields.values, fields.values]).all()
+
+
+def test_gaps_stay_gaps_in_a_smoothed_truth(fields):
+    values = fields.values.copy()
+    values[:, :, 18:22, 18:22] = np.nan
+    gappy = FieldSet("b", "b", fields.variables, values, fields.times, fields.lat, fields.lon)
+    smooth = gappy.smoothed(("u10",), 2.0)
+    assert smooth.variables == ("u10",)
+    np.testing.assert_array_equal(np.isnan(smooth.values[0]), np.isnan(values[1]))
+    assert gappy.smoothed(("u10",), 2.0) is smooth
