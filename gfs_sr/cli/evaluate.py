@@ -7,6 +7,7 @@ import typer
 
 from gfs_sr.cli import options
 from gfs_sr.cli.console import finish
+from gfs_sr.errors import UsageError
 
 if TYPE_CHECKING:
     from gfs_sr.evaluation.result import Evaluation
@@ -26,6 +27,7 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")] = Path("report"),
     protocol: Annotated[str, typer.Option(help="A (the seed's figures) or B (registered, area-weighted).")] = "B",
     variables: options.Variables = None,
+    hours: Annotated[str | None, typer.Option(help="First and last lead time to score, as in 13,24.")] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Metrics by title, comma-separated, as in SSIM,FSS; default all.")
     ] = None,
@@ -67,6 +69,7 @@ def evaluate(
             output=output,
             protocol=protocol,
             variables=options.names(variables),
+            hours=_hours(hours),
             metrics=None if metrics is None else tuple(name.strip() for name in metrics.split(",") if name.strip()),
             regions=tuple(Box.parse(text) for text in region or ()),
             by_terrain=terrain,
@@ -80,3 +83,13 @@ def evaluate(
         return run(settings)
 
     finish(work, lambda result: print(result.table()), json_output=json_output, debug=debug)
+
+
+def _hours(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        first, last = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{text!r} are no two lead times", "--hours", "write them like 13,24") from error
+    return first, last

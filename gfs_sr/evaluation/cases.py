@@ -1,7 +1,7 @@
 """The fine truth: which files make one forecast, and the coarse one that belongs to it, made from it or given."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gfs_sr.data.coarsen import Coarsening, TimeReduction, coarsen
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.sources import open_forecast
-from gfs_sr.data.variables import TimeKind, lookup
+from gfs_sr.data.variables import VARIABLES, TimeKind, base_name, lookup
 from gfs_sr.errors import MissingFile, NothingToUpscale
 from gfs_sr.evaluation.pairs import align
 
@@ -24,8 +24,9 @@ class CaseFiles:
     """The files of one forecast; opening them is another step, so that a worker elsewhere can do it."""
 
     truth: tuple[Path, ...]
+    variables: tuple[str, ...]  # instants, or amounts and means: the two have time axes of their own
     coarse: tuple[Path, ...] = ()  # of another model; empty where the truth is coarsened
-    buckets: bool = False  # its amounts and means over intervals, else what holds at instants
+    left_out: tuple[str, ...] = ()  # what is not scored, and why
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ def list_cases(
     given = _groups(coarse)
     found = []
     for files, first, names in _groups(paths):
-        partners = [files for files, other, _ in given if other.times.reference_time == first.times.reference_time]
+        partners = [group for group in given if group[1].times.reference_time == first.times.reference_time]
         if coarse and not partners:
             starts = ", ".join(np.datetime_as_string(each.times.reference_time, "h") for _, each, _ in given)
             raise NothingToUpscale(
@@ -90,29 +91,59 @@ def list_cases(
                 f"{first.source}; the coarse ones start at {starts}",
                 "give coarse files of the same run",
             )
-        wanted = [name for name in (variables or sorted(names)) if offered is None or name in offered]
-        kinds = {lookup(name).time_kind in BUCKETS for name in wanted}
-        members = tuple(path for group in partners for path in group)
-        found += [CaseFiles(tuple(files), members, buckets) for buckets in sorted(kinds)]
-        if not kinds:
-            raise _nothing(first, [f"{name}: not among the model's variables" for name in names])
+        shared = {name for _, _, there in partners for name in there}
+        wanted, left_out = _scored(variables or _in_order(names), shared if coarse else None, offered)
+        if not wanted:
+            raise _nothing(first, left_out)
+        members = tuple(path for group in partners for path in group[0])
+        for buckets in (False, True):
+            chosen = tuple(name for name in wanted if (lookup(name).time_kind in BUCKETS) == buckets)
+            if chosen:
+                found.append(CaseFiles(tuple(files), chosen, members, tuple(left_out)))
+                left_out = []  # said once
     return found
 
 
-def open_case(
-    files: CaseFiles, how: Coarsening, variables: Sequence[str] | None = None, offered: Sequence[str] | None = None
-) -> Case:
+def _in_order(names: Iterable[str]) -> list[str]:
+    """In the order of the table, levels from the ground up, as `open_forecast` gives them."""
+    order = list(VARIABLES)
+    return sorted(names, key=lambda name: (order.index(base_name(name)), -float(name.partition("@")[2] or 0)))
+
+
+def open_case(files: CaseFiles, how: Coarsening, hours: tuple[float, float] | None = None) -> Case:
     """Open a case; nothing is read before it is scored.
+
+    Args:
+        files: of one forecast.
+        how: the coarsening, or the factors of a real pair.
+        hours: first and last lead time; None is all.
 
     Raises:
         InputError: the files cannot be used.
     """
-    truth = open_forecast(files.truth, variables)
-    kept = [name for name in truth.variables if (lookup(name).time_kind in BUCKETS) == files.buckets]
-    truth = truth.select(kept)
-    if files.coarse:
-        return make_pair(truth, open_forecast(files.coarse), files.truth, how, offered)
-    return make_case(truth, files.truth, how, offered)
+    truth = open_forecast(files.truth, files.variables)
+    if hours is not None:
+        truth = _between(truth, hours)
+    if not files.coarse:
+        case = make_case(truth, files.truth, how, None)
+    else:
+        coarse = open_forecast(files.coarse, files.variables)
+        fine, given = align(truth, coarse, how)
+        label = f"{_label(fine, files.truth)}, from {coarse.source}"
+        case = Case(label, fine, given, (), how, is_pair=True)
+    return replace(case, left_out=(*files.left_out, *case.left_out))
+
+
+def _between(truth: Forecast, hours: tuple[float, float]) -> Forecast:
+    leads = truth.times.lead_hours
+    inside = np.flatnonzero((leads >= hours[0]) & (leads <= hours[1]))
+    if not inside.size:
+        raise NothingToUpscale(
+            f"no frame from {hours[0]:g} to {hours[1]:g} h",
+            f"{truth.source}, lead times {leads[0]:g} to {leads[-1]:g} h",
+            "give other --hours",
+        )
+    return truth.isel_time(slice(int(inside[0]), int(inside[-1]) + 1))
 
 
 def make_case(truth: Forecast, files: Sequence[Path], how: Coarsening, offered: Sequence[str] | None) -> Case:
@@ -121,7 +152,10 @@ def make_case(truth: Forecast, files: Sequence[Path], how: Coarsening, offered: 
     Raises:
         NothingToUpscale: no variable can be scored.
     """
-    kept, left_out = _scored(truth, truth.variables, offered)
+    scored, left_out = _scored(truth.variables, None, offered)
+    if not scored:
+        raise _nothing(truth, left_out)
+    kept = truth.select(scored)
     if lookup(kept.variables[0]).time_kind in BUCKETS:
         how = replace(how, time=TimeReduction.MEAN_TRAILING)
         if kept.times.lead_hours[0] == 0 and len(kept.times) > 1:  # it ends no interval
@@ -130,39 +164,23 @@ def make_case(truth: Forecast, files: Sequence[Path], how: Coarsening, offered: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # surplus frames are extrapolated leads here, not lost ones
         coarse = coarsen(kept, how)
-    return Case(_label(truth, files), kept, coarse, left_out, how)
+    return Case(_label(truth, files), kept, coarse, tuple(left_out), how)
 
 
-def make_pair(
-    truth: Forecast, coarse: Forecast, files: Sequence[Path], how: Coarsening, offered: Sequence[str] | None
-) -> Case:
-    """A case from the truth of one model and the coarse forecast of another.
-
-    Raises:
-        NothingToUpscale: they share no variable that can be scored.
-        ShapeMismatch: the grids or times do not fit the factors.
-    """
-    kept, left_out = _scored(truth, coarse.variables, offered)
-    fine, given = align(kept, coarse.select(kept.variables), how)
-    return Case(f"{_label(fine, files)}, from {coarse.source}", fine, given, left_out, how, is_pair=True)
-
-
-def _scored(truth: Forecast, given: Sequence[str], offered: Sequence[str] | None) -> tuple[Forecast, tuple[str, ...]]:
+def _scored(
+    names: Sequence[str], given: Collection[str] | None, offered: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """(what is scored, what is not and why)."""
     scored: list[str] = []
     left_out: list[str] = []
-    for name in truth.variables:
-        kind = lookup(name).time_kind
+    for name in names:
         if offered is not None and name not in offered:
             left_out.append(f"{name}: not among the model's variables")
-        elif name not in given:
+        elif given is not None and name not in given:
             left_out.append(f"{name}: not in the coarse forecast")
-        elif scored and (kind in BUCKETS) != (lookup(scored[0]).time_kind in BUCKETS):
-            left_out.append(f"{name}: {kind}, and the others are not; they share no time axis")
         else:
             scored.append(name)
-    if not scored:
-        raise _nothing(truth, left_out)
-    return truth.select(scored), tuple(left_out)
+    return scored, left_out
 
 
 def _nothing(truth: Forecast, left_out: Sequence[str]) -> NothingToUpscale:

@@ -146,7 +146,7 @@ def _evaluate(subjects: Sequence[Subject], cases: Sequence[Case], settings: Sett
 def opened(files: CaseFiles, subjects: Sequence[Subject], settings: Settings) -> Case:
     """A case for these models."""
     how = coarsening(subjects[0], settings)
-    return open_case(files, how, settings.variables, _offered(subjects), settings.hours)
+    return open_case(files, how, settings.hours)
 
 
 def coarsening(subject: Subject, settings: Settings) -> Coarsening:

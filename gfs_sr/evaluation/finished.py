@@ -26,6 +26,7 @@ def open_finished(
     data: Sequence[Path],
     coarse: Sequence[Path],
     variables: Sequence[str] | None,
+    hours: tuple[float, float] | None,
     sigma: float,
 ) -> tuple[Subject, Case]:
     """A fine forecast that `gfs-sr upscale` wrote, or one of another program with the same attributes.
@@ -35,6 +36,7 @@ def open_finished(
         data: the truth, on the forecast's cells and frames or on more of them.
         coarse: what the forecast was made from; without it the truth is coarsened as the file's attributes say.
         variables: to score; None is all that truth and forecast share.
+        hours: first and last lead time to score; None is all.
         sigma: of the coarsening.
 
     Raises:
@@ -49,7 +51,8 @@ def open_finished(
     how = _coarsening(dataset, path, sigma)
     members = _members(dataset, variables)
     offered = members[0].variables
-    case = open_case(CaseFiles(tuple(data), tuple(coarse), _has_buckets(members[0])), how, variables, offered)
+    files = CaseFiles(tuple(data), offered, tuple(coarse))
+    case = open_case(files, how, hours)
     kept = [member.select(case.truth.variables) for member in members]
     prediction = _placed(kept, case.truth, _tile(dataset, how.scale_factor), str(path))
     subject = Subject(
@@ -75,10 +78,6 @@ def _members(dataset: xr.Dataset, variables: Sequence[str] | None) -> list[Forec
         from_dataset(dataset.isel({REALIZATION: member}, drop=True), variables)
         for member in range(dataset.sizes[REALIZATION])
     ]
-
-
-def _has_buckets(forecast: Forecast) -> bool:
-    return bool(forecast.buckets)
 
 
 def _coarsening(dataset: xr.Dataset, path: Path, sigma: float) -> Coarsening:

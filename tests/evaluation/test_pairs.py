@@ -1,5 +1,7 @@
 """Coarse forecasts that come from another model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -125,7 +127,7 @@ def pair(folder, part):
 
 def test_real_pairs_lie_on_each_other(meteonet):
     fine, coarse = pair(meteonet, "P_sea_level")
-    case = open_case(CaseFiles((fine,), (coarse,)), Coarsening(NODE, 4, 1))
+    case = open_case(CaseFiles((fine,), ("msl",), (coarse,)), Coarsening(NODE, 4, 1))
     assert case.truth.grid.shape == (227, 315)
     assert case.coarse.grid.shape == (57, 79)
     np.testing.assert_allclose(case.truth.grid.lat[::4], case.coarse.grid.lat, atol=1e-3)
@@ -159,3 +161,49 @@ def test_a_run_without_its_coarse_twin_is_refused(meteonet, tmp_path):
     fine, _ = pair(meteonet, "P_sea_level")
     with pytest.raises(NothingToUpscale, match="no coarse forecast starts at"):
         list_cases([fine], [write_fine(tmp_path / "other.nc")])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning",
+    "ignore:.*:UserWarning:lightning",
+    "ignore:.*:FutureWarning:lightning",
+    "ignore:.*:DeprecationWarning",
+    "ignore::gfs_sr.errors.NegativeSkillWarning",
+)
+def test_the_committed_configuration_trains_on_the_pairs_and_is_scored_where_and_when_it_saw_nothing(
+    meteonet, tmp_path, monkeypatch
+):
+    from export.publication import publish_checkpoint
+    from gfs_sr.evaluation.evaluate import run
+    from gfs_sr.evaluation.regions import Box
+    from gfs_sr.training.main import main
+
+    config = Path(__file__).parents[2] / "configs" / "pairs-arpege-arome.yaml"
+    monkeypatch.chdir(tmp_path)
+    main(["-c", str(config), "--data.folder", str(meteonet.parents[1]), "--trainer.max_steps=50"])
+    artifact = publish_checkpoint(tmp_path / "runs" / "pairs" / "pairs.ckpt", tmp_path / "pairs").artifact
+    assert artifact.contract.outputs == ("msl", "tp")
+    files = [pair(meteonet, part) for part in ("P_sea_level", "PRECIP")]
+    evaluation = run(
+        Settings(
+            tuple(fine for fine, _ in files),
+            models=(str(artifact.path),),
+            coarse=tuple(coarse for _, coarse in files),
+            statics=meteonet / "NW_masks.grib",
+            hours=(13, 24),
+            regions=(Box("east", 51.9, -1.0, 46.2, 2.1),),
+            metrics=(),
+            output=None,
+        )
+    )
+    east = {line.variable: line for line in evaluation.lines("east")}
+    assert set(east) == {"msl", "tp"}
+    # the two models of the producer differ by more than any refinement can mend: about as good as interpolation
+    assert abs(east["msl"].skill_plain) < 0.05
+    assert east["tp"].skill_plain > -0.1
+    assert all(hours.min() >= 13 for hours in (contest.lead_hours for contest in _contests(evaluation)))
+
+
+def _contests(evaluation):
+    return [contest for case in evaluation.cases for contest in case.contests.values()]
