@@ -7,12 +7,14 @@ from types import FrameType
 
 import typer
 
+from gfs_sr.cli.build_dataset import build_dataset
 from gfs_sr.cli.coarsen import coarsen
 from gfs_sr.cli.console import fail, fail_unexpected
 from gfs_sr.cli.demo import demo
 from gfs_sr.cli.evaluate import evaluate
 from gfs_sr.cli.inspect import inspect
 from gfs_sr.cli.models import models
+from gfs_sr.cli.sweep import sweep
 from gfs_sr.cli.train import train
 from gfs_sr.cli.upscale import upscale
 from gfs_sr.cli.verify import verify
@@ -26,8 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (upscale, inspect, verify, models, coarsen, evaluate, demo):
+for command in (upscale, inspect, verify, models, coarsen, build_dataset, evaluate, demo):
     app.command()(command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
 # its options are those of the configuration, which Lightning's own parser reads
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(train)
 

@@ -13,25 +13,12 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.pairing import common_frames
 from gfs_sr.data.patches import generator
+from gfs_sr.data.regions import REGIONS, Box
 from gfs_sr.data.regrid import regrid
 from gfs_sr.data.scalers import Units
 from gfs_sr.errors import ShapeMismatch, UsageError
 
 Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Box:
-    """A region between two parallels and two meridians, degrees; `west` < `east`, in any convention."""
-
-    north: float
-    west: float
-    south: float
-    east: float
-
-
-REGIONS: Final = {"colorado": Box(44.05, -114.25, 31.35, -101.55)}
-"""Named regions: outermost cell centers. Colorado is 128 by 128 cells of 0.1 degrees."""
 
 
 @dataclass(frozen=True)

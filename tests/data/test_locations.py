@@ -8,13 +8,13 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.locations import (
     LOCATIONS,
-    Box,
     FixedLocation,
     LocatedSet,
     Upsample,
     VariableLocation,
     Window,
 )
+from gfs_sr.data.regions import Box
 from gfs_sr.data.scalers import make_scaler
 from gfs_sr.errors import ShapeMismatch, UsageError
 from tests import fields
