@@ -1,6 +1,8 @@
 """`gfs-sr train -c CONFIG.yaml`: typed configuration, one run folder, one checkpoint of ours."""
 
 import difflib
+import json
+import math
 import re
 import sys
 import warnings
@@ -16,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCh
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from gfs_sr.data.whole_file import write_text
 from gfs_sr.errors import Interrupted, TrainingFailed, UsageError
 from gfs_sr.training import callbacks
 from gfs_sr.training.closed_form import ClosedForm
@@ -30,6 +33,7 @@ from gfs_sr.training.resume import LastCheckpoint, WholeFiles
 from gfs_sr.training.supervised import Supervised
 from gfs_sr.training.warm_start import WarmStart, start_from
 
+SUMMARY = "summary.json"  # in the folder of a run that has ended well
 DEFAULTS = {"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0}
 
 # what the Trainer would take and a run decides by a key of its own
@@ -138,14 +142,16 @@ class TrainCommand(LightningCLI):
         """In the order in which they must act on a validation, and at the end."""
         made, folder = self.config_init, self.folder
         kept: CheckpointConfig = made["checkpoints"]
-        ours: list[Callback] = [LastCheckpoint(folder / "last.ckpt", kept.every_steps, curve)]
+        self.last = LastCheckpoint(folder / "last.ckpt", kept.every_steps, curve)
+        self.best = callbacks.BestCheckpoint(kept.monitor, kept.mode, at_end=self.config["closed_form"])
+        ours: list[Callback] = [self.last]
         ours += made["trainer"]["callbacks"] or []
         if self.config["closed_form"]:
             ours.append(self.fit)  # its last word comes before the last checkpoint's
         ours += [callbacks.ValidationScores(), made["fail_fast"]]
         if made["early_stopping"].patience:
             ours.append(made["early_stopping"])
-        ours.append(callbacks.BestCheckpoint(kept.monitor, kept.mode, at_end=self.config["closed_form"]))
+        ours.append(self.best)
         if made["ema"].decay:
             ours.append(made["ema"])  # after the best, which ships the average
         if made["pictures"].every:
@@ -222,7 +228,18 @@ def run(command: TrainCommand) -> Path:
     failure = command.config_init["fail_fast"].failure
     if failure:
         raise TrainingFailed(failure, str(folder), "lower model.optimizer.lr, or look at the data of this step")
-    return folder / f"{model.offered_as}.ckpt"
+    checkpoint = folder / f"{model.offered_as}.ckpt"
+    if trainer.is_global_zero:
+        best, last = command.best, command.last
+        summary = {
+            "checkpoint": checkpoint.name,
+            "monitor": best.monitor,
+            "best": best.sign * best.best if math.isfinite(best.best) else None,
+            "steps": trainer.global_step,
+            "seconds": round(last.seconds, 1),
+        }
+        write_text(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    return checkpoint
 
 
 def _take_up(command: TrainCommand) -> Path | None:
