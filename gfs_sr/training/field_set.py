@@ -16,7 +16,7 @@ from gfs_sr.data.sources import open_tensors
 from gfs_sr.data.sources.tensor_record import TensorRecord
 from gfs_sr.data.variables import VARIABLES, TimeKind, base_name
 from gfs_sr.errors import CheckpointInvalid, MissingFile
-from gfs_sr.training.fields import Coordinates, Field, Fields, Index
+from gfs_sr.training.fields import Coordinates, Field, Fields, Index, taken
 
 SIXTEEN_BITS = 65_534  # levels of a packed variable at most; one more code says missing
 MISSING = -32_768
@@ -66,20 +66,17 @@ class FieldSet(Fields):
 
     def read(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`."""
-        picked: Field = self.values[np.ix_(np.asarray(channels), frames, rows, columns)]
-        return picked
+        return taken(self.values, channels, frames, rows, columns)
 
     def read_filled(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`; filled from the whole field."""
-        picked: Field = self.filled()[np.ix_(np.asarray(channels), frames, rows, columns)]
-        return picked
+        return taken(self.filled(), channels, frames, rows, columns)
 
     def read_coarse(
         self, how: tuple[Registration, int, float], channels: Sequence[int], frames: Index, rows: Index, columns: Index
     ) -> Field:
         """See `Fields`; made once for the whole field."""
-        picked: Field = self.coarse_everywhere(*how)[np.ix_(np.asarray(channels), frames, rows, columns)]
-        return picked
+        return taken(self.coarse_everywhere(*how), channels, frames, rows, columns)
 
     def thinned(self, channel: int, most: int) -> Field:
         """See `Fields`."""

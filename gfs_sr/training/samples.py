@@ -295,12 +295,13 @@ class Sampler:
             return means
 
         fine = seen(fields.read, times.fine, lat_axis.fine, lon_axis.fine)
+        finite = np.isfinite(fine)
         span = s if registration is Registration.CELL and self.stream.kind != "time" else 1
         valid = lat_axis.valid[:, None] & lon_axis.valid
         return {
             "coarse": seen(coarse_in_time, times.coarse, lat_axis.coarse, lon_axis.coarse, span),
-            "fine": np.nan_to_num(fine),
-            "mask": np.isfinite(fine) & valid,
+            "fine": fine if finite.all() else np.where(finite, fine, np.float32(0)),
+            "mask": finite & valid,
         }
 
     def _statics(
@@ -364,13 +365,15 @@ def in_model_units(values: Array, scales: Sequence[Scaling], signs: Array, given
         signs: (C,) -1 for a component that points the other way; only linear scales have one.
         given: (C,) units that the values are in already; None for canonical ones.
     """
+    made = np.empty(values.shape, np.float32)
     if all(each is None for each in given) and all(each.transform is Transform.LINEAR for each in scales):
         mean = np.array([scale.mean for scale in scales], np.float32)[:, None, None]
         factor = (signs / np.array([scale.sd for scale in scales])).astype(np.float32)[:, None, None]
         # a component that points the other way has no mean to speak of: vectors are centered at 0
         shift = np.where(signs[:, None, None] < 0, 0.0, mean).astype(np.float32)
-        return np.ascontiguousarray((values - shift) * factor, np.float32)
-    made = np.empty(values.shape, np.float32)
+        np.subtract(values, shift, out=made)
+        made *= factor
+        return made
     for k, (scale, units, sign) in enumerate(zip(scales, given, signs, strict=True)):
         if units == scale and sign > 0:
             made[:, k] = values[:, k]

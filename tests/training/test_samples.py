@@ -205,3 +205,22 @@ def test_gaps_stay_gaps_in_a_smoothed_truth(fields):
     assert smooth.variables == ("u10",)
     np.testing.assert_array_equal(np.isnan(smooth.values[0]), np.isnan(values[1]))
     assert gappy.smoothed(("u10",), 2.0) is smooth
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_taken_by_slices_is_what_the_indices_name(seed):
+    from gfs_sr.training.fields import taken
+
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((3, 7, 9, 11)).astype(np.float32)
+    kinds = [
+        lambda size: np.arange(size),
+        lambda size: np.arange(size)[::-1],
+        lambda size: np.arange(0, size, 2),
+        lambda size: np.array([size - 1]),
+        lambda size: np.clip(np.arange(-2, size), 0, size - 1),
+        lambda size: rng.integers(size, size=4),
+        lambda size: np.arange(size - 1, -1, -2),
+    ]
+    indices = [kinds[rng.integers(len(kinds))](size) for size in values.shape]
+    np.testing.assert_array_equal(taken(values, *indices), values[np.ix_(*indices)])
