@@ -1,7 +1,8 @@
 """All methods on one variable of one case: sums of errors by frame, region and block."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from gfs_sr.evaluation.cases import BUCKETS
 from gfs_sr.evaluation.records import Task
 from gfs_sr.evaluation.regions import BoolArray
 from gfs_sr.evaluation.view import VariableView, View
+
+Read = Callable[[slice], FloatArray]  # chunk -> (t, H, W)
+Name = TypeVar("Name", bound=Hashable)
 
 WEIGHT, ERROR, ABSOLUTE, SQUARED = range(4)  # columns of the sums
 BLOCK_CELLS = 4  # coarse cells per side of a block, at least
@@ -47,22 +51,19 @@ def hold_contest(fields: VariableView, rivals: Sequence[Rival], regions: Mapping
     At the rim of a domain neither closure is better everywhere: each rival is given the one that suits it.
     """
     view = fields.view
-    interpolated = slice(0, view.window.interpolated)
-    frames: dict[str, FloatArray] = {}
+    reads = {model: _mean_of(fields, model) for model in fields.models}
+    tried = {(rival, closure): _of(fields, rival, closure) for rival in rivals for closure in rival.closures}
+    found = _by_frame(fields, {**reads, **tried})
+    frames = {model: found[model] for model in reads}
     closures: dict[str, Closure] = {}
-    reads: dict[str, Callable[[slice], FloatArray]] = {}
-    for model in fields.models:
-        reads[model] = _mean_of(fields, model)
-        frames[model] = _by_frame(fields, reads[model])
+    interpolated = slice(0, view.window.interpolated)
     for rival in rivals:
-        tried = {closure: _by_frame(fields, _of(fields, rival, closure)) for closure in rival.closures}
-        best = min(tried, key=lambda closure: _mse(tried[closure][interpolated]))
-        frames[rival.name], closures[rival.name] = tried[best], best
+        best = min(rival.closures, key=lambda closure: _mse(found[rival, closure][interpolated]))
+        frames[rival.name], closures[rival.name] = found[rival, best], best
         if rival.headline:
-            reads[rival.name] = _of(fields, rival, best)
-    labels = _Labels(view, regions)
+            reads[rival.name] = tried[rival, best]
     units = _units(view)
-    sums = {name: _by_region(fields, read, labels, units) for name, read in reads.items()}
+    by_region, by_block = _by_region(fields, reads, _Labels(view, regions), units)
     return Contest(
         task=view.task,
         variable=fields.variable,
@@ -72,17 +73,17 @@ def hold_contest(fields: VariableView, rivals: Sequence[Rival], regions: Mapping
         regions=tuple(regions),
         place=_place(view),
         frames=frames,
-        by_region={name: found[0] for name, found in sums.items()},
-        by_block={name: found[1] for name, found in sums.items()},
+        by_region=by_region,
+        by_block=by_block,
         closures=closures,
     )
 
 
-def _mean_of(fields: VariableView, model: str) -> Callable[[slice], FloatArray]:
+def _mean_of(fields: VariableView, model: str) -> Read:
     return lambda chunk: fields.members(model, chunk).mean(axis=0)
 
 
-def _of(fields: VariableView, rival: Rival, closure: Closure) -> Callable[[slice], FloatArray]:
+def _of(fields: VariableView, rival: Rival, closure: Closure) -> Read:
     return lambda chunk: fields.rival(rival, closure, chunk)
 
 
@@ -91,21 +92,27 @@ def _mse(sums: FloatArray) -> float:
     return float(total[SQUARED] / total[WEIGHT]) if total[WEIGHT] > 0 else float("inf")
 
 
-def _by_frame(fields: VariableView, read: Callable[[slice], FloatArray]) -> FloatArray:
-    """(T, 4)."""
+def _by_frame(fields: VariableView, reads: Mapping[Name, Read]) -> dict[Name, FloatArray]:
+    """(T, 4) of each; all that is wanted of a chunk is done while it is there."""
     weights = fields.view.window.weights[:, 0]
-    rows = []
+    rows: dict[Name, list[FloatArray]] = {name: [] for name in reads}
     for chunk in fields.view.chunks:
-        error = read(chunk) - fields.truth(chunk)
-        valid = np.isfinite(error)
-        if valid.all():
-            weight = np.full(len(error), weights.sum() * error.shape[2])
-        else:
-            weight = valid.sum(axis=2) @ weights
-            error[~valid] = 0.0
-        first, square = error.sum(axis=2) @ weights, np.einsum("thw,thw->th", error, error) @ weights
-        rows.append(np.stack([weight, first, np.abs(error).sum(axis=2) @ weights, square], axis=1))
-    return np.concatenate(rows)
+        truth = fields.truth(chunk)
+        for name, read in reads.items():
+            rows[name].append(_frame_sums(read(chunk) - truth, weights))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _frame_sums(error: FloatArray, weights: FloatArray) -> FloatArray:
+    """(t, 4) of errors (t, H, W), which are overwritten."""
+    valid = np.isfinite(error)
+    if valid.all():
+        weight = np.full(len(error), weights.sum() * error.shape[2])
+    else:
+        weight = valid.sum(axis=2) @ weights
+        error[~valid] = 0.0
+    first, square = error.sum(axis=2) @ weights, np.einsum("thw,thw->th", error, error) @ weights
+    return np.stack([weight, first, np.abs(error).sum(axis=2) @ weights, square], axis=1)
 
 
 class _Labels:
@@ -132,26 +139,25 @@ class _Labels:
 
 
 def _by_region(
-    fields: VariableView,
-    read: Callable[[slice], FloatArray],
-    labels: _Labels,
-    units: npt.NDArray[np.int64],
-) -> tuple[FloatArray, FloatArray]:
-    """((T, R, 4), (units, R, blocks, 2))."""
-    frames = np.zeros((units.size, labels.regions, 4))
-    blocks = np.zeros((int(units.max()) + 1, labels.regions, labels.blocks, 2))
+    fields: VariableView, reads: Mapping[str, Read], labels: _Labels, units: npt.NDArray[np.int64]
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """((T, R, 4), (units, R, blocks, 2)) of each."""
+    frames = {name: np.zeros((units.size, labels.regions, 4)) for name in reads}
+    blocks = {name: np.zeros((int(units.max()) + 1, labels.regions, labels.blocks, 2)) for name in reads}
     full = labels.sums(np.ones(fields.view.window.shape))
     for chunk in fields.view.chunks:
-        errors = read(chunk) - fields.truth(chunk)
-        for frame, error in zip(range(chunk.start, chunk.stop), errors, strict=True):
-            valid = np.isfinite(error)
-            whole = bool(valid.all())
-            error = error if whole else np.where(valid, error, 0.0)
-            weight = full if whole else labels.sums(valid.astype(np.float64))
-            square = labels.sums(error**2)
-            parts = (weight, labels.sums(error), labels.sums(np.abs(error)), square)
-            frames[frame] = np.stack([part.sum(axis=1) for part in parts], axis=1)
-            blocks[units[frame]] += np.stack([weight, square], axis=2)
+        truth = fields.truth(chunk)
+        for name, read in reads.items():
+            errors = read(chunk) - truth
+            for frame, error in zip(range(chunk.start, chunk.stop), errors, strict=True):
+                valid = np.isfinite(error)
+                whole = bool(valid.all())
+                error = error if whole else np.where(valid, error, 0.0)
+                weight = full if whole else labels.sums(valid.astype(np.float64))
+                square = labels.sums(error**2)
+                parts = (weight, labels.sums(error), labels.sums(np.abs(error)), square)
+                frames[name][frame] = np.stack([part.sum(axis=1) for part in parts], axis=1)
+                blocks[name][units[frame]] += np.stack([weight, square], axis=2)
     return frames, blocks
 
 

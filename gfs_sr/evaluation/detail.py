@@ -30,7 +30,7 @@ from gfs_sr.metrics.scene import Borders, Coarse, Need, Scene
 
 BINS = 60  # per axis of a density
 LEAST_AMOUNT = 0.1  # lower end of a logarithmic axis
-SAMPLED_VALUES = 1 << 22  # of the truth, for its percentiles
+SAMPLED_VALUES = 1 << 20  # of the truth, for its percentiles
 FIELD_BYTES = 64 << 20  # of one variable's fields that are kept for the report
 FEW_SUMS = 16  # of a statistic; larger ones are kept by coarse interval, not by frame
 REFERENCE = Rival("bicubic", "linear")  # of the restoration rate
@@ -134,11 +134,8 @@ def look_closely(
             scenes = replace(scenes, partner=(partner[0], partner_readers[method]))
         names = _names(registry.available(scenes.of(view.chunks[0])), wanted, fields.variable)
         metrics[method] = names
-        rows[method, WHOLE] = scenes.rows(names)
-        own = _of_regions(names, fields.variable)
-        for region, mask in regions.items():
-            if region != WHOLE and own:
-                rows[method, region] = scenes.rows(own, mask)
+        for region, found in scenes.rows(names, regions).items():
+            rows[method, region] = found
         counts[method], member_means[method], means["truth"] = _sweep(fields, read, edges)
         means[method] = member_means[method].mean(axis=0)
         if keep_fields:
@@ -183,14 +180,15 @@ class _Scenes:
     contest: Contest
     partner: tuple[VariableView, Read] | None = None
 
-    def of(self, chunk: slice, mask: BoolArray | None = None) -> Scene:
+    def of(self, chunk: slice) -> Scene:
+        """All that metrics may ask of these frames."""
         view = self.fields.view
         window, how = view.window, view.case.how
         r = view.time_factor
         scene = Scene(
             prediction=self.read(chunk),
             truth=self.fields.truth(chunk),
-            weights=window.weights if mask is None else np.where(mask, window.weights, 0.0),
+            weights=window.weights,
             data_range=self.data_range,
             border=self.protocol.ssim_border,
             variable=self.fields.variable,
@@ -223,28 +221,37 @@ class _Scenes:
         ]
         return Borders(*lines)
 
-    def rows(self, names: Sequence[str], mask: BoolArray | None = None) -> dict[str, Rows]:
-        """Every statistic of the named metrics."""
+    def rows(self, names: Sequence[str], regions: Mapping[str, BoolArray]) -> dict[str, dict[str, Rows]]:
+        """Region -> every statistic of the named metrics; in parts of the window of those that are sums over cells."""
+        own = _of_regions(names, self.fields.variable)
+        parts: dict[str, dict[str, list[FloatArray]]] = {}
+        for chunk in self.fields.view.chunks:
+            scene = self.of(chunk)
+            for region, mask in regions.items():
+                part = scene if region == WHOLE else _within(scene, mask)
+                found = self._tally(names, chunk, part) if region == WHOLE else registry.tally(own, part)
+                for key, rows in found.items():
+                    parts.setdefault(region, {}).setdefault(key, []).append(rows)
+        return {
+            region: {key: self._kept(np.concatenate(each)) for key, each in found.items()}
+            for region, found in parts.items()
+        }
+
+    def _tally(self, names: Sequence[str], chunk: slice, scene: Scene) -> dict[str, FloatArray]:
         table = registry.metrics_of(self.fields.variable)
         alone = [name for name in names if Need.FRAMES not in table[name].needs]
         together = [name for name in names if Need.FRAMES in table[name].needs]
-        parts: dict[str, list[FloatArray]] = {}
-        for chunk in self.fields.view.chunks:
-            found = registry.tally(alone, self.of(chunk, mask)) if alone else {}
-            if together:
-                found |= self._with_neighbors(together, chunk, mask)
-            for key, rows in found.items():
-                parts.setdefault(key, []).append(rows)
-        return {key: self._kept(np.concatenate(each)) for key, each in parts.items()}
+        found = registry.tally(alone, scene)
+        return found | self._with_neighbors(together, chunk) if together else found
 
-    def _with_neighbors(self, names: Sequence[str], chunk: slice, mask: BoolArray | None) -> dict[str, FloatArray]:
+    def _with_neighbors(self, names: Sequence[str], chunk: slice) -> dict[str, FloatArray]:
         """Statistics that look at the frames before and after."""
         count = len(self.fields.view.window.frames)
         wide = slice(max(chunk.start - 1, 0), min(chunk.stop + 1, count))
         if wide.stop - wide.start < 2:
             return {}
         inner = slice(chunk.start - wide.start, chunk.stop - wide.start)
-        return {key: rows[inner] for key, rows in registry.tally(names, self.of(wide, mask)).items()}
+        return {key: rows[inner] for key, rows in registry.tally(names, self.of(wide)).items()}
 
     def _kept(self, rows: FloatArray) -> Rows:
         if rows.shape[1] <= FEW_SUMS:
@@ -253,6 +260,13 @@ class _Scenes:
         summed = np.zeros((int(units.max()) + 1, rows.shape[1]))
         np.add.at(summed, units, rows)
         return Rows(summed, by_frame=False)
+
+
+def _within(scene: Scene, mask: BoolArray) -> Scene:
+    """The same of some of its cells."""
+    weights = np.where(mask, 1.0 if scene.weights is None else scene.weights, 0.0)
+    partner = None if scene.partner is None else replace(scene.partner, weights=weights)
+    return replace(scene, weights=weights, partner=partner)
 
 
 def _readers(fields: VariableView, contest: Contest, rivals: Sequence[Rival]) -> dict[str, Read]:

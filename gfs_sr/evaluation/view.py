@@ -21,6 +21,8 @@ from gfs_sr.evaluation.window import Window, hull
 SPACE_FRAMES = 12  # at most so many single frames, evenly spread, make the score of space alone
 CHUNK_CELLS = 1 << 22  # fine cells of one variable that are worked on at a time
 TRUTH_BYTES = 1 << 28  # of one variable's truth that are kept between rivals
+LEAST_REACH = 3  # coarse frames: what a local interpolation in time reads, and one more
+REACH_IN_TIME = {"natural_spline": 26}  # a knot counts 2 - sqrt(3) of the one before: 1e-15 so far away
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class VariableView:
     view: View
     variable: str
     _truths: dict[int, Values] = field(default_factory=dict)
-    _frames: dict[object, FloatArray] = field(default_factory=dict)
+    _frames: dict[tuple[object, ...], FloatArray] = field(default_factory=dict)  # of the chunk that was read last
 
     @property
     def models(self) -> list[str]:
@@ -100,11 +102,21 @@ class VariableView:
     def rival(self, rival: Rival, closure: Closure, chunk: slice) -> FloatArray:
         """(t, H, W) of an interpolation."""
         # only the wide stencil in time reads beyond the ends
-        key = (rival.a, rival.time, closure if rival.time in READ_BEYOND else None)
+        key = (chunk.start, chunk.stop, rival.a, rival.time, closure if rival.time in READ_BEYOND else None)
         if key not in self._frames:
-            self._frames[key] = rival.frames(self.coarse, self.setting, closure)
-        fine = rival.in_space(self._frames[key][chunk], self.setting, closure)
+            if any(other[:2] != key[:2] for other in self._frames):
+                self._frames.clear()
+            self._frames[key] = self._in_time(rival, closure, chunk)
+        fine = rival.in_space(self._frames[key], self.setting, closure)
         return fine[(..., *self.view.window.cells)]
+
+    def _in_time(self, rival: Rival, closure: Closure, chunk: slice) -> FloatArray:
+        """(t, h, w) from the coarse frames that can move it, so that a long forecast takes no more than a short one."""
+        r = self.view.time_factor
+        margin = 0 if rival.time is None else REACH_IN_TIME.get(rival.time, LEAST_REACH)
+        first = max(chunk.start // r - margin, 0)
+        part = self.coarse[first : (chunk.stop - 1) // r + 1 + margin]
+        return rival.frames(part, self.setting, closure)[chunk.start - r * first : chunk.stop - r * first]
 
 
 def views(case: Case, subjects: Sequence[Subject], tasks: Sequence[Task], protocol: Protocol) -> Iterable[View]:
