@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# which engine `auto` takes shall not depend on the load of the machine; commands that tests start inherit it
+os.environ["GFS_SR_MEASURE"] = "off"
 
 
 @pytest.fixture(scope="session")

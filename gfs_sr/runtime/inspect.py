@@ -8,6 +8,7 @@ import numpy as np
 
 from gfs_sr.errors import GfsSrError
 from gfs_sr.runtime.artifact import MANIFEST, Artifact, list_bundled
+from gfs_sr.runtime.backends.choice import choose_engine
 from gfs_sr.runtime.upscaler import Upscaler, sides
 
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch", "tensorrt": "tensorrt"}
@@ -53,6 +54,7 @@ def inspect_artifact(target: Path) -> dict[str, Any]:
         "skill": [line.model_dump() for line in artifact.manifest.skill],
         "provenance": artifact.manifest.provenance,
         "runs_here": {name: runs(artifact, name) for name in PACKAGES},
+        "auto": choose_engine(artifact).model_dump(),
         "warnings": list(artifact.warnings),
     }
 

@@ -15,6 +15,7 @@ class RunSummary:
     model: str
     model_sha256: str
     backend: str
+    backend_reason: str  # why this engine: asked for, or how `auto` came to it
     provider: str
     precision: str
     tile: dict[str, int]  # time, lat, lon: coarse frames and cells of a core

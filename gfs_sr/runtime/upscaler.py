@@ -16,7 +16,8 @@ from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.artifact import FRAME, Artifact
-from gfs_sr.runtime.backends.base import Backend, Precision, open_backend
+from gfs_sr.runtime.backends import Backend, open_backend
+from gfs_sr.runtime.backends.base import Precision
 from gfs_sr.runtime.cf import Description, describe
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.pipeline import Pipeline, Progress
@@ -237,6 +238,7 @@ class Upscaler:
             model=job.contract.name,
             model_sha256=self.artifact.sha256,
             backend=self.backend.name,
+            backend_reason=self.backend.chosen,
             provider=self.backend.provider,
             precision=self.backend.precision,
             tile={"time": plan.time.core, "lat": plan.lat.core, "lon": plan.lon.core},

@@ -1,8 +1,7 @@
-"""What every engine can do: activate, infer, deactivate; and how one is opened by name."""
+"""What every engine can do: activate, infer, deactivate."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from importlib import import_module
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -16,18 +15,11 @@ from gfs_sr.runtime.artifact import MODEL, Artifact
 Array = npt.NDArray[Any]
 Precision = Literal["fp32", "fp16", "bf16"]
 
-BACKENDS = {  # name -> module and class; a module is imported when its engine is asked for
-    "torch": ("gfs_sr.runtime.backends.torch", "TorchBackend"),
-    "onnxruntime": ("gfs_sr.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
-    "openvino": ("gfs_sr.runtime.backends.openvino", "OpenVinoBackend"),
-    "tensorrt": ("gfs_sr.runtime.backends.tensorrt", "TensorRtBackend"),
-}
 TOLERANCE_SD: Final = {  # largest difference allowed between engines, in standard deviations of the variable
     "fp32": 1e-4,  # sums in another order
     "fp16": 2e-3,  # a residual of 1 sd keeps 11 significant bits, and errors of several layers add up
     "bf16": 3e-2,  # 8 significant bits
 }
-AUTO = "onnxruntime"  # comes with the plain install, and starts in milliseconds on any processor
 
 
 class Backend(ABC):
@@ -37,6 +29,7 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
+    chosen: str = "asked for"  # why this engine runs
 
     def __init__(
         self,
@@ -46,7 +39,7 @@ class Backend(ABC):
         threads: int | None = None,
         role: str = MODEL,
     ) -> None:
-        """Args as in `open_backend`."""
+        """Args as in `gfs_sr.runtime.backends.open_backend`."""
         built = self._computes(artifact)
         if precision is not None and precision != built:
             raise UsageError(
@@ -152,34 +145,6 @@ class Backend(ABC):
                 str(self.artifact.path),
                 "try another --backend or a smaller --tile; if it persists, export the checkpoint again",
             ) from error
-
-
-def open_backend(
-    name: str,
-    artifact: Artifact,
-    *,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    role: str = MODEL,
-) -> Backend:
-    """An engine for `artifact`, not yet active: use it in a `with` statement.
-
-    Args:
-        name: auto, torch, onnxruntime, openvino or tensorrt; the result's `name` says which was taken.
-        artifact: the opened model.
-        precision: of the residual branch; None takes the artifact's own.
-        threads: that compute; None leaves it to the engine (all cores).
-        role: the graph: `model`, or `frame` for frames on their own, where the artifact has it.
-
-    Raises:
-        UsageError: no such backend, or a precision that the artifact was not exported in.
-        BackendNotInstalled: the engine's package is absent.
-    """
-    if name != "auto" and name not in BACKENDS:
-        raise UsageError(f"there is no backend {name!r}", "--backend", f"choose from: auto, {', '.join(BACKENDS)}")
-    module, kind = BACKENDS[AUTO if name == "auto" else name]
-    backend: Backend = getattr(import_module(module), kind)(artifact, precision=precision, threads=threads, role=role)
-    return backend
 
 
 def check_inputs(contract: Contract, inputs: Mapping[str, Array]) -> tuple[int, ...]:

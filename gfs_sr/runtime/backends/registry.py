@@ -1,0 +1,35 @@
+"""The engines by name; a module is imported when its engine is asked for."""
+
+from importlib import import_module
+from typing import Any, Final
+
+from gfs_sr.runtime.artifact import MODEL, Artifact
+from gfs_sr.runtime.backends.base import Backend, Precision
+
+BACKENDS: Final = {  # name -> module and class
+    "torch": ("gfs_sr.runtime.backends.torch", "TorchBackend"),
+    "onnxruntime": ("gfs_sr.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
+    "openvino": ("gfs_sr.runtime.backends.openvino", "OpenVinoBackend"),
+    "tensorrt": ("gfs_sr.runtime.backends.tensorrt", "TensorRtBackend"),
+}
+
+
+def make_backend(
+    name: str,
+    artifact: Artifact,
+    *,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    role: str = MODEL,
+    **options: Any,
+) -> Backend:
+    """The engine of that name, not yet active; `options` are its own.
+
+    Raises:
+        UsageError: a precision or number of threads that cannot be.
+    """
+    module, kind = BACKENDS[name]
+    backend: Backend = getattr(import_module(module), kind)(
+        artifact, precision=precision, threads=threads, role=role, **options
+    )
+    return backend
