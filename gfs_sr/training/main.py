@@ -62,6 +62,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     add("--preset", default="none", help=f"Defaults that every given key beats: {', '.join(PRESETS)}.")
     add(
         "--ckpt_path",
+        type=str | None,
         default=None,
         help="Resume: `last` (anew where there is none), or the last.ckpt of a run.",
     )

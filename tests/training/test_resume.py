@@ -1,14 +1,25 @@
 import csv
 import random
 import signal
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
+from gfs_sr.errors import CheckpointInvalid, MissingFile, TrainingFailed, UsageError
+from gfs_sr.models.checkpoint import load_checkpoint
+from gfs_sr.training.curve_log import CurveLog
+from gfs_sr.training.main import _take_up, main, parse, run
 from tests.training.lives import CALLBACK_MOMENTS
-from tests.training.runs import FACTORIZED, FUSED, Death, Life, live_all
+from tests.training.runs import FACTORIZED, FUSED, Death, Life, arguments, live_all
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning",
+    "ignore:.*:UserWarning:lightning",
+    "ignore:.*:FutureWarning:lightning",
+    "ignore:.*:DeprecationWarning",
+)
 KILLED = -signal.SIGKILL
 NOT_OF_THE_RUN = {"seconds", "window"}  # clocks
 
@@ -111,3 +122,90 @@ def test_gradients_under_way_are_gathered_again(tmp_path, accumulated):
     whole, killed, ends = run_lives(tmp_path, FACTORIZED, deaths, steps=8, epochs=2, **options)
     assert ends == [KILLED] * 3 + [0]
     assert_same_run(killed, whole)
+
+
+STEADY = {"model.optimizer.schedule": "constant", "trainer.log_every_n_steps": "1", "ckpt_path": "last"}
+
+
+def test_a_run_can_be_made_longer_where_its_schedule_does_not_know_its_length(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    lives = ((whole, "10", "null"), (parts, "3", "null"), (parts, "6", "last"), (parts, "10", "last"))
+    for folder, length, resumed in lives:  # 3 is amid an epoch, 6 past its end
+        folder.mkdir(exist_ok=True)
+        options = STEADY | {"trainer.max_steps": length, "trainer.max_epochs": "-1", "ckpt_path": resumed}
+        main(arguments(folder, FACTORIZED, steps=4, **options))
+    assert_same_run(parts / "run", whole / "run")
+
+
+def test_where_the_schedule_is_another_only_weights_are_taken_up_and_it_is_said(tmp_path):
+    options = {"trainer.log_every_n_steps": "1", "ckpt_path": "last"}
+    main(arguments(tmp_path, FACTORIZED, steps=4, epochs=1, **options | {"ckpt_path": "null"}))
+    left = load_checkpoint(tmp_path / "run" / "last.ckpt")
+    longer = parse(arguments(tmp_path, FACTORIZED, steps=4, epochs=2, **options))
+    with pytest.warns(UserWarning, match="only the weights are taken up.*length, which was 4 steps"):
+        assert _take_up(longer) is None
+    state = longer.model.network.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in left.state_dict.items())
+    slower = parse(arguments(tmp_path, FACTORIZED, steps=2, epochs=1, **options | {"model.optimizer.lr": "1e-3"}))
+    with pytest.warns(UserWarning, match=r"model.optimizer.lr was 0.004"):
+        assert _take_up(slower) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run(slower)
+    assert len(curve(tmp_path / "run")) == 2 * 2 + 1  # a new course has a new curve
+
+
+def test_a_change_that_keeps_the_schedule_keeps_the_state_and_is_said(tmp_path):
+    main(arguments(tmp_path, FACTORIZED, steps=2, epochs=1, **STEADY | {"ckpt_path": "null"}))
+    other = parse(arguments(tmp_path, FACTORIZED, steps=2, epochs=2, **STEADY | {"data.seed": "3"}))
+    with pytest.warns(UserWarning, match="not as one that was never interrupted: data.seed changed"):
+        assert _take_up(other) == tmp_path / "run" / "last.ckpt"
+
+
+def test_last_is_the_beginning_where_there_is_none_yet(tmp_path):
+    command = parse(arguments(tmp_path, FACTORIZED, **STEADY))
+    with pytest.warns(UserWarning, match="no last.ckpt yet"):
+        assert _take_up(command) is None
+
+
+def test_a_checkpoint_that_cannot_be_taken_up_is_refused_before_training(tmp_path):
+    shipped = main(arguments(tmp_path, FACTORIZED, steps=2, epochs=1, **STEADY | {"ckpt_path": "null"}))
+    last = shipped.with_name("last.ckpt")
+    faults = {
+        tmp_path / "absent.ckpt": (MissingFile, "no checkpoint"),
+        shipped: (CheckpointInvalid, "no state of a training"),
+        tmp_path / "half.ckpt": (CheckpointInvalid, "cannot be read"),
+    }
+    (tmp_path / "half.ckpt").write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    for path, (error, message) in faults.items():
+        with pytest.raises(error, match=message):
+            main(arguments(tmp_path, FACTORIZED, steps=2, epochs=2, **STEADY | {"ckpt_path": str(path)}))
+    wider = FACTORIZED.replace("width: 8", "width: 9")
+    with pytest.raises(UsageError, match="another network"):
+        main(arguments(tmp_path, wider, steps=2, epochs=2, **STEADY))
+
+
+def test_a_run_that_failed_does_not_go_on(tmp_path):
+    options = STEADY | {"fail_fast.explosion": "1.000001", "model.optimizer.lr": "10.0"}
+    for resumed in ("null", "last"):
+        with pytest.raises(TrainingFailed, match="rose to"):
+            main(arguments(tmp_path, FACTORIZED, steps=2, epochs=5, **options | {"ckpt_path": resumed}))
+
+
+def test_the_curve_keeps_what_the_checkpoint_counts_and_no_more(tmp_path):
+    log = CurveLog(tmp_path)
+    log.log_metrics({"a": 1.0, "epoch": 0}, step=0)
+    log.log_metrics({"a": 2.0, "b": 0.1}, step=1)
+    log.log_metrics({"c": 3.0}, step=2)
+    again = CurveLog(tmp_path)
+    again.start(2)
+    again.log_metrics({"a": 4.0}, step=2)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+    assert rows == [
+        {"step": "0", "epoch": "0", "a": "1.0"},
+        {"step": "1", "a": "2.0", "b": "0.1"},
+        {"step": "2", "a": "4.0"},
+    ]
+    with pytest.warns(UserWarning, match="3 of the 9 rows"):
+        CurveLog(tmp_path).start(9)
