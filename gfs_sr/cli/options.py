@@ -12,7 +12,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an u
 Model = Annotated[
     str, typer.Option("--model", help="Artifact folder, or name of a bundled model (see `gfs-sr models`).")
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, torch, onnxruntime, openvino or tensorrt.")]
+BackendName = Annotated[str, typer.Option("--backend", help="auto, torch, onnxruntime[-cuda|-tensorrt], openvino, tensorrt.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute; default all cores.")]
 Variables = Annotated[str | None, typer.Option("--variables", help="Canonical names, comma-separated, as in t2m,d2m.")]
 

@@ -68,7 +68,7 @@ def choose_engine(artifact: Artifact, threads: int | None = None) -> Choice:
     core = _quick_core(artifact)
     if core is None:
         return Choice(backend=able[0], reason=f"first of {', '.join(able)}: measuring this model would take too long")
-    path = _cache_folder() / "engines" / f"{_key(artifact, able, threads)}.json"
+    path = cache_folder() / "engines" / f"{_key(artifact, able, threads)}.json"
     stored = _read(path)
     if stored is not None:
         return stored
@@ -179,7 +179,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where what was measured or built on this machine is kept."""
     named = os.environ.get(CACHE)
     if named:
         return Path(named)

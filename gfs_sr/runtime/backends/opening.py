@@ -18,7 +18,7 @@ def open_backend(
     """An engine for `artifact`, not yet active: use it in a `with` statement.
 
     Args:
-        name: auto, torch, onnxruntime, openvino or tensorrt; the result's `name` and `chosen` say which was taken.
+        name: auto, or one of `BACKENDS`; the result's `name` and `chosen` say which was taken, and why.
         artifact: the opened model.
         precision: of the residual branch; None takes the artifact's own.
         threads: that compute; None leaves it to the engine (all cores).

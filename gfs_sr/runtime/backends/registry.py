@@ -9,6 +9,8 @@ from gfs_sr.runtime.backends.base import Backend, Precision
 BACKENDS: Final = {  # name -> module and class
     "torch": ("gfs_sr.runtime.backends.torch", "TorchBackend"),
     "onnxruntime": ("gfs_sr.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
+    "onnxruntime-cuda": ("gfs_sr.runtime.backends.onnxruntime_gpu", "CudaBackend"),
+    "onnxruntime-tensorrt": ("gfs_sr.runtime.backends.onnxruntime_gpu", "TensorRtProviderBackend"),
     "openvino": ("gfs_sr.runtime.backends.openvino", "OpenVinoBackend"),
     "tensorrt": ("gfs_sr.runtime.backends.tensorrt", "TensorRtBackend"),
 }
