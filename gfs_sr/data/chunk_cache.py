@@ -1,7 +1,7 @@
 """Arrays that are read chunk by chunk and kept while there is room: windows anywhere, memory bounded."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -102,8 +102,15 @@ def read_window(
                 chunk = cache.get((key, at), lambda ranges=ranges: load(ranges))  # type: ignore[misc]
                 inside = [np.flatnonzero(owner == place) for owner, place in zip(owners, at, strict=True)]
                 picked = [each[cells] - part.start for each, cells, part in zip(indices, inside, ranges, strict=True)]
-                window[np.ix_(*inside)] = chunk[np.ix_(*picked)]
+                window[_cells(inside)] = chunk[_cells(picked)]
     return window
+
+
+def _cells(indices: Sequence[Index]) -> tuple[slice, ...] | tuple[npt.NDArray[np.intp], ...]:
+    """Slices where every index is a run, which is most often so and several times faster."""
+    if all(each[-1] - each[0] + 1 == each.size and (np.diff(each) == 1).all() for each in indices):
+        return tuple(slice(int(each[0]), int(each[-1]) + 1) for each in indices)
+    return np.ix_(*indices)
 
 
 def _bytes(chunk: list[int]) -> int:

@@ -134,7 +134,7 @@ class Fields(ABC):
             return None
         if self.lat.ndim == 2:
             return self.lat, self.lon
-        lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij")
+        lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij", copy=False)  # views: every sample asks
         return lat, lon
 
     def statics(self, names: Sequence[str]) -> Field:
