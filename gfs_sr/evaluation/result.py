@@ -262,7 +262,8 @@ class Evaluation:
 
     @cached_property
     def _scores(self) -> list[Score]:
-        return [*self._cell_scores(), *unpack.registry_scores(self), *self._skills()]
+        registered = (*unpack.registry_scores(self), *unpack.lead_scores(self))
+        return [*self._cell_scores(), *registered, *self._skills()]
 
     def _cell_scores(self) -> list[Score]:
         found = []

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 OF_FRAMES = ("PSNR", "SSIM", "MAE", "RMSE", "correlation", "rank correlation")
 LEAST_FORECASTS = 5  # that make an interval of a curve
+BY_LEAD = ("RMSE", "MAE", "bias", "SSIM", "CRPS")
 PLAIN = ("RMSE", "MAE", "bias")  # every method has them, see `result.CELL_SCORES`
 
 
@@ -113,12 +114,31 @@ def registry_scores(evaluation: "Evaluation") -> Iterator[Score]:
                 for name in names:
                     metric = table[name]
                     units = _units(found, method, region, metric.statistic.key, lead_class)
-                    if name in PLAIN or units is None:
+                    value = math.nan if units is None else float(metric.value(units.sum(axis=0)))
+                    if name in PLAIN or units is None or math.isnan(value):
                         continue
                     yield score(
-                        evaluation, method, task, variable, metric, float(metric.value(units.sum(axis=0))),
+                        evaluation, method, task, variable, metric, value,
                         region=region, lead_class=lead_class, interval=_interval(metric, units),
                     )  # fmt: skip
+
+
+def lead_scores(evaluation: "Evaluation") -> Iterator[Score]:
+    """Scores by lead time, `3 h`, over the forecasts that have the first one's; space and time together."""
+    for task, variable, found, methods in _each(evaluation):
+        if task != "joint":
+            continue
+        table = registry.metrics_of(variable)
+        for method in methods:
+            for name in (name for name in BY_LEAD if name in found[0].metrics[method]):
+                rows = [sums for sums, _ in _frame_rows(found, method, table[name].statistic.key)]
+                values = table[name].value(np.sum(rows, axis=0)) if rows else np.empty(0)
+                for hours, value in zip(found[0].lead_hours, values, strict=bool(rows)):
+                    if np.isfinite(value):
+                        yield score(
+                            evaluation, method, task, variable, table[name], float(value),
+                            region=WHOLE, lead_class=f"{hours:g} h", interval=None,
+                        )  # fmt: skip
 
 
 def _units(found: Sequence[Detail], method: str, region: str, key: str, lead_class: str) -> FloatArray | None:
