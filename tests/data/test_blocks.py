@@ -67,6 +67,26 @@ def test_real_files_in_blocks(golden, name):
     assert_array_equal(block, whole[1:last, 0, 2:7, 3:5])
 
 
+def test_daily_files_of_the_seed_system_are_read_in_blocks(tmp_path):
+    values = (290 + fields.waves(8, 21, 21)).astype(np.float32)
+    lead = np.arange(8) * np.timedelta64(3600 * 10**9, "ns")
+    start = np.datetime64("2021-03-01T00", "ns")
+    for day in range(2):
+        begin = start + day * np.timedelta64(1, "D")
+        xr.Dataset(
+            {"t2m": (("step", "latitude", "longitude"), values + day, {"units": "K"})},
+            coords={
+                "time": begin, "step": ("step", lead), "valid_time": ("step", begin + lead),
+                "latitude": ("latitude", 40 - 0.25 * np.arange(21), {"units": "degrees_north"}),
+                "longitude": ("longitude", 65 + 0.25 * np.arange(21), {"units": "degrees_east"}),
+            },
+        ).to_netcdf(tmp_path / f"2021030{day + 1}.nc")  # fmt: skip
+    found = open_blocks(sorted(tmp_path.glob("*.nc")), ["t2m"])
+    assert [str(each.times[0])[:10] for each in found] == ["2021-03-01", "2021-03-02"]
+    part = (slice(2, 6), slice(3, 9), slice(0, 21))
+    assert_array_equal(found[1].read("t2m", *part), (values + 1)[part])
+
+
 def test_accumulated_fields_are_read_frame_by_frame(shared_data):
     path = shared_data / "series" / "meteonet_nw" / "arpege_PRECIP_NW_20180501000000.grib"
     (file,) = open_blocks([path])

@@ -137,7 +137,7 @@ def test_several_processes_share_one_store(tmp_path, fine_file):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     workers = [
-        context.Process(target=prepare_and_report, args=(fine_file, tmp_path / "cache", queue)) for _ in range(3)
+        context.Process(target=prepare_and_report, args=(fine_file, tmp_path / "cache", queue)) for _ in range(2)
     ]
     for worker in workers:
         worker.start()

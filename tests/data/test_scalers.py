@@ -97,6 +97,14 @@ def test_s003_17_statistics_over_chosen_axes_alone(name):
     assert_array_equal(Units.from_json(units.to_json()).apply(RAIN), units.apply(RAIN))
 
 
+@pytest.mark.parametrize("name", ["log", "sqrt"])
+def test_s004_25_what_is_below_the_smallest_amount_comes_back_as_none(name):
+    units = make_scaler(name).fit([RAIN])
+    np.testing.assert_array_equal(units.invert(np.array([-1.0, -1e-9, 0.0])), 0.0)
+    assert units.apply(np.array([-1e-3, 0.0])).tolist() == [0.0, 0.0]  # what packing leaves of no rain
+    assert np.isnan(units.invert(np.array([np.nan]))).all()
+
+
 def test_what_cannot_be_fitted_is_refused():
     with pytest.raises(AllMissing):
         make_scaler("z").fit([np.full((2, 2), np.nan)])
