@@ -44,7 +44,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     pictures = [picture for section in sections for picture in section.pictures()]
     for picture in pictures:
         (figures / picture.file_name).write_bytes(picture.data)
-    (folder / "index.html").write_text(page(evaluation, sections, _embedded(pictures)), encoding="utf-8")
+    (folder / "index.html").write_text(page(evaluation, sections, embedded(pictures, PICTURE_BYTES)), encoding="utf-8")
 
 
 def draw(evaluation: Evaluation) -> list[Section]:
@@ -93,12 +93,12 @@ def _seed_pictures(evaluation: Evaluation) -> Iterator[Picture]:
         )
 
 
-def _embedded(pictures: Sequence[Picture]) -> frozenset[str]:
-    """Names of the pictures that fit the page: in its order, charts before what is merely large."""
+def embedded(pictures: Sequence[Picture], budget: int) -> frozenset[str]:
+    """Names of the pictures that fit the page, in its order; animations last, for the slider shows the same."""
     names, used = set(), 0
     for picture in sorted(pictures, key=lambda one: one.extension == "gif"):
         size = len(picture.data)
-        if used + size <= PICTURE_BYTES and (picture.extension != "gif" or size <= MOVING_BYTES):
+        if used + size <= budget and (picture.extension != "gif" or size <= MOVING_BYTES):
             names.add(picture.name)
             used += size
     return frozenset(names)

@@ -73,30 +73,26 @@ class Browser:
         """Give the tab a size, in CSS pixels."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
-    def prefer_reduced_motion(self) -> None:
-        """As a reader who has asked for less movement."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
-
     def open(self, page: Path) -> None:
-        """Show a file and wait until all of it is there."""
+        """Show a file and wait until it is loaded."""
         self.call("Page.navigate", url=page.resolve().as_uri())
         deadline = time.monotonic() + START_SECONDS
         while self.run("document.readyState") != "complete" or self.run("location.href") == "about:blank":
             assert time.monotonic() < deadline, f"{page} did not load"
             time.sleep(0.05)
-        # every image decoded, those that were not in sight too
+
+    def decode_all(self) -> None:
+        """Wait until every image is decoded, those that are not in sight too."""
         self.run("Promise.allSettled([...document.images].map(image => image.decode())).then(() => true)")
 
     def press(self, key: str, shift: bool = False) -> None:
         """One key stroke, as from a keyboard."""
-        for kind in ("rawKeyDown", "keyUp"):
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
             self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                windowsVirtualKeyCode=KEYS[key],
-                modifiers=8 if shift else 0,
-            )
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key],
+                modifiers=8 if shift else 0, **text,
+            )  # fmt: skip
 
     def screenshot(self, path: Path, *, whole: bool = False, scale: float = 1.0) -> None:
         """What is in sight, or the whole page, as PNG."""

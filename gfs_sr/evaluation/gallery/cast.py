@@ -104,6 +104,11 @@ def shorten(name: str) -> str:
     return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
 
 
+def first(cast: Cast, results: Iterable[T]) -> list[T]:
+    """The first result of a cast's variable and task, if there is one."""
+    return of(cast, results)[:1]
+
+
 def of(cast: Cast, results: Iterable[T]) -> list[T]:
     """The results of a cast's variable and task."""
     return [result for result in results if result.task == cast.task and result.variable == cast.variable]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.lines import spread_and_error
@@ -13,6 +13,8 @@ from gfs_sr.evaluation.plots.sheets import sample_sheet
 from gfs_sr.evaluation.plots.style import PLAIN, Strand, display, number
 from gfs_sr.evaluation.result import Evaluation
 
+MOST_RANGES = 3  # of values with a rank histogram: all of them, then the most frequent
+MOST_EVENTS = 3  # with a reliability diagram
 NO_MEMBERS = "the models give one forecast, no members"
 
 
@@ -52,10 +54,10 @@ def _reliability(evaluation: Evaluation, cast: Cast) -> list[Picture]:
             [Strand(part.label, part.ink, one.observed) for part, one in chosen],
             [one.count for _, one in chosen],
             event,
-            chosen[0][1].kind,
+            "; ".join(dict.fromkeys(one.kind for _, one in chosen)),
         )
         made.append(picture(f"reliability_{cast.variable}_{k + 1}", drawing, "All frames."))
-    return made
+    return made[:MOST_EVENTS]
 
 
 def _ranks(evaluation: Evaluation, cast: Cast) -> list[Picture]:
@@ -65,14 +67,14 @@ def _ranks(evaluation: Evaluation, cast: Cast) -> list[Picture]:
             rank_histogram(cast.name, found.counts, found.label),
             f"Members of {found.method}.",
         )
-        for k, found in enumerate(of(cast, evaluation.ranks()))
+        for k, found in enumerate(sorted(of(cast, evaluation.ranks()), key=lambda one: -one.counts.sum())[:MOST_RANGES])
         if found.counts.sum() > 0
     ]
 
 
 def _spread(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     shown = display(cast.variable)
-    fields = next(iter(of(cast, evaluation.fields)), None)
+    fields = next(iter(first(cast, evaluation.fields)), None)
     coarse_hours = fields.coarse_lead_hours if fields is not None else np.zeros(0)
     made = []
     for k, found in enumerate(of(cast, evaluation.spread_skill())):
@@ -93,7 +95,7 @@ def _spread(evaluation: Evaluation, cast: Cast) -> list[Picture]:
 
 def _samples(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     made = []
-    for fields in of(cast, evaluation.fields):
+    for fields in first(cast, evaluation.fields):
         for model, members in fields.members.items():
             frame = fields.shown_frame
             samples = {f"member {m + 1}": members[m, frame] for m in range(len(members))}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.lines import error_by_lead, point_series
@@ -19,7 +19,7 @@ def lead_times_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section
     """A curve of errors and two series per variable."""
     curves = [made for cast in casts for made in _curves(evaluation, cast)]
     series = [
-        made for cast in casts for fields in of(cast, evaluation.fields) for made in _series(cast, fields)
+        made for cast in casts for fields in first(cast, evaluation.fields) for made in _series(cast, fields)
     ]  # fmt: skip
     skipped = []
     if not curves:
@@ -47,7 +47,7 @@ def _curves(evaluation: Evaluation, cast: Cast) -> list[Picture]:
         Strand(part.label, part.ink, shown.error(curve.rmse), _error(cast, curve.ci_low), _error(cast, curve.ci_high))
         for part, curve in curves
     ]
-    fields = next(iter(of(cast, evaluation.fields)), None)
+    fields = next(iter(first(cast, evaluation.fields)), None)
     coarse_hours = fields.coarse_lead_hours if fields is not None else np.zeros(0)
     drawing = error_by_lead(cast.name, curves[0][1].lead_hours, strands, shown.difference, coarse_hours)
     caption = f"Interpolations: {cast.best.method} and {cast.sharpened.method}."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.climate import annual_maximum_maps, mean_bias_maps
@@ -19,21 +19,20 @@ LEAST_YEARS = 2
 LEAST_DAYS_OF_A_YEAR = 300  # a maximum of half a year is not an annual one
 AROUND = 2  # frames either side of a peak
 PEAKS = 5
-MOST_LAPSES = 2  # variables whose peaks are shown
 ONE_FRAME = "the data have one frame"
 NO_YEARS = f"the data span less than {LEAST_YEARS} whole years"
 
 
 def long_run_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
     """Biases over all frames, extremes of the years, frames around the peaks."""
-    fields = [(cast, found) for cast in casts for found in of(cast, evaluation.fields)]
+    fields = [(cast, found) for cast in casts for found in first(cast, evaluation.fields)]
     several = [(cast, found) for cast, found in fields if len(found.lead_hours) > 1]
     made = {
         "Mean bias": [p for cast, found in several for p in _mean_bias(cast, found)],
         "Annual maximum of every cell": [p for cast, found in several for p in _annual_maps(cast, found)],
         "Annual maximum of the domain mean": [p for cast in casts for p in _annual_means(evaluation, cast)],
         "Domain means": [p for cast in casts for p in _mean_scatter(evaluation, cast)],
-        "Around the highest domain means": [p for cast, found in several[:MOST_LAPSES] for p in _peaks(cast, found)],
+        "Around the highest domain means": [p for cast, found in _wettest(several) for p in _peaks(cast, found)],
         "All variables, frame by frame": _variables(several),
     }
     reasons = dict.fromkeys(made, ONE_FRAME)
@@ -55,9 +54,9 @@ def long_run_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
 def years_of(valid_times: Values) -> dict[int, Values]:
     """Year -> indices of its frames, whole years only."""
     years = valid_times.astype("datetime64[Y]").astype(int) + 1970
-    days = valid_times.astype("datetime64[D]")
+    days = valid_times.astype("datetime64[D]").astype(int)
     found = {int(year): np.flatnonzero(years == year) for year in np.unique(years)}
-    return {year: at for year, at in found.items() if np.unique(days[at]).size >= LEAST_DAYS_OF_A_YEAR}
+    return {year: at for year, at in found.items() if np.ptp(days[at]) >= LEAST_DAYS_OF_A_YEAR}
 
 
 def _mean_bias(cast: Cast, fields: Fields) -> list[Picture]:
@@ -148,18 +147,32 @@ def _peaks(cast: Cast, fields: Fields) -> list[Picture]:
     return made
 
 
+def _wettest(several: Sequence[tuple[Cast, Fields]]) -> Sequence[tuple[Cast, Fields]]:
+    """Precipitation where there is some, else the first variable: five sheets of each would be too many."""
+    amounts = [(cast, found) for cast, found in several if found.bucket]
+    return (amounts or several)[:1]
+
+
 def _variables(several: Sequence[tuple[Cast, Fields]]) -> list[Picture]:
-    same = [(cast, found) for cast, found in several if found.truth.shape == several[0][1].truth.shape]
+    same = [(cast, found) for cast, found in several if found.truth.shape[1:] == several[0][1].truth.shape[1:]]
     if len(same) < 2:
         return []
-    first = same[0][1]
-    frames = np.unique(np.linspace(0, len(first.lead_hours) - 1, 5).round().astype(int)).tolist()
-    model = same[0][0].models[0]
+    common = same[0][1].valid_times
+    for _, found in same[1:]:
+        common = np.intersect1d(common, found.valid_times)
+    if common.size < 2:
+        return []
+    chosen = common[np.unique(np.linspace(0, common.size - 1, 5).round().astype(int))]
+    model, first_fields = same[0][0].models[0], same[0][1]
+    series = {
+        cast.variable: found.methods[model.method][np.searchsorted(found.valid_times, chosen)] for cast, found in same
+    }
+    frames = np.searchsorted(first_fields.valid_times, chosen).tolist()
     drawing = variables_lapse(
-        {cast.variable: found.methods[model.method][frames] for cast, found in same},
-        _labels(first, frames),
-        first.lat,
-        first.lon,
+        series,
+        _labels(first_fields, frames),
+        first_fields.lat,
+        first_fields.lon,
         f"All variables of {model.label} through the forecast",
     )
     return [picture("variables", drawing, f"{model.method}, first forecast.", "map")]

@@ -1,11 +1,12 @@
 """The fields themselves: maps of one frame, the slider through all of them, scores at every cell."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gfs_sr.evaluation.film import Film, animation, film
-from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.cast import Cast, first
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.cells import CellScores, cell_maps
@@ -13,13 +14,14 @@ from gfs_sr.evaluation.plots.maps import Estimate, comparison
 from gfs_sr.evaluation.records import CellMaps, Fields
 from gfs_sr.evaluation.result import Evaluation
 
+MOST_FRAMES = 73  # of a slider and an animation: three days of hours
 MOST_MODELS_SHOWN = 2  # on a map sheet, beside two interpolations
 
 
 def maps_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
     """One sheet per variable, at the frame that is hardest to interpolate."""
     groups = [
-        Group(cast.name, [_maps(cast, fields)]) for cast in casts for fields in of(cast, evaluation.fields)
+        Group(cast.name, [_maps(cast, fields)]) for cast in casts for fields in first(cast, evaluation.fields)
     ]  # fmt: skip
     return Section(
         "maps",
@@ -60,9 +62,29 @@ def _maps(cast: Cast, fields: Fields) -> Picture:
     return picture(f"maps_{cast.variable}", drawing, f"Valid {_times(fields)[frame]}; first forecast.", "map")
 
 
+def thinned(fields: Fields) -> Fields:
+    """Every k-th frame, so that a slider has steps a hand can tell apart."""
+    every = -(-len(fields.lead_hours) // MOST_FRAMES)
+    if every == 1:
+        return fields
+    return replace(
+        fields,
+        lead_hours=fields.lead_hours[::every],
+        valid_times=fields.valid_times[::every],
+        truth=fields.truth[::every],
+        methods={name: values[::every] for name, values in fields.methods.items()},
+        members={},
+    )
+
+
 def films(evaluation: Evaluation, casts: Sequence[Cast], budget: int) -> list[Film]:
     """Frames for the slider, at most about `budget` bytes of them."""
-    shown = [(cast, fields) for cast in casts for fields in of(cast, evaluation.fields) if len(fields.lead_hours) > 1]
+    shown = [
+        (cast, thinned(fields))
+        for cast in casts
+        for fields in first(cast, evaluation.fields)
+        if len(fields.lead_hours) > 1
+    ]
     return [
         film(
             cast.variable,
@@ -83,34 +105,45 @@ def films(evaluation: Evaluation, casts: Sequence[Cast], budget: int) -> list[Fi
 
 def lead_time_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
     """The slider's section; its films come last, when it is known how large they may be."""
-    pictures = [
-        animation(
-            cast.variable,
-            cast.name,
-            [f"{hour:g} h, {when}" for hour, when in zip(fields.lead_hours, _times(fields), strict=True)],
-            fields.truth,
-            [(part.label, fields.methods[part.method]) for part in (cast.models[0], cast.best)],
-            fields.lat,
-            fields.lon,
-        )
-        for cast in casts
-        for fields in of(cast, evaluation.fields)
-        if len(fields.lead_hours) > 1
+    shown = [
+        (cast, fields) for cast in casts for fields in first(cast, evaluation.fields) if len(fields.lead_hours) > 1
     ]
+    pictures = [_animation(cast, thinned(fields)) for cast, fields in shown]
+    longest = max((len(fields.lead_hours) for _, fields in shown), default=0)
+    every = -(-longest // MOST_FRAMES)
+    thin = f" Every {every}th frame is shown." if every > 1 else ""
     skipped = [] if pictures else [Skipped("slider and animation through lead times", "the data have one lead time")]
     return Section(
         "through",
         "Through the lead times",
         "Move the slider, or use the arrow keys on it. Ticks stand on the coarse frames; between them the model and "
-        "the interpolation only have what lies before and after.",
+        f"the interpolation only have what lies before and after.{thin}",
         [Group("", pictures)] if pictures else [],
         skipped=skipped,
     )
 
 
+def _animation(cast: Cast, fields: Fields) -> Picture:
+    return animation(
+        cast.variable,
+        cast.name,
+        [f"{hour:g} h, {when}" for hour, when in zip(fields.lead_hours, _times(fields), strict=True)],
+        fields.truth,
+        [(part.label, fields.methods[part.method]) for part in (cast.models[0], cast.best)],
+        fields.lat,
+        fields.lon,
+    )
+
+
 def cells_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
     """Scores over time at every cell."""
-    pictures = [_cells(cast, found) for cast in casts for found in of(cast, evaluation.cell_maps)]
+    pictures = [
+        _cells(cast, found)
+        for cast in casts
+        for fields in first(cast, evaluation.fields)
+        for found in first(cast, evaluation.cell_maps)
+        if len(fields.lead_hours) > 1
+    ]
     skipped = [] if pictures else [Skipped("scores over time at every cell", "the data have one lead time")]
     return Section(
         "cells",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfs_sr.evaluation.gallery.cast import Cast, of
+from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.fss import FssPanel, all_fss_figure, fss_figure
@@ -14,6 +14,7 @@ from gfs_sr.evaluation.records import Distribution, Fields
 from gfs_sr.evaluation.result import Evaluation
 
 KM_PER_DEGREE = 111.2
+EVERYWHERE = 0.99  # share of cells
 RARE = 0.01  # share of cells that needs a decimal
 MOST_PANELS = 3  # thresholds side by side, the highest ones
 
@@ -49,7 +50,7 @@ def scales_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
 
 def _spectra(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     shown = display(cast.variable)
-    fields = next(iter(of(cast, evaluation.fields)), None)
+    fields = next(iter(first(cast, evaluation.fields)), None)
     made = []
     for found in of(cast, evaluation.spectra()):
         # power in squared units of what is shown
@@ -90,7 +91,9 @@ def _fss(evaluation: Evaluation, cast: Cast) -> list[Picture]:
         if base_rate is not None:
             event += f" ({base_rate:.0%} of cells)" if base_rate >= RARE else f" ({base_rate:.1%} of cells)"
         strands = cast.strands({name: scores[k, defined] for name, scores in found.fss.items()})
-        if strands and np.isfinite(strands[0].values).all():
+        # an event that is everywhere, or nowhere, is no test
+        tests = base_rate is None or EVERYWHERE > base_rate > 0
+        if tests and strands and np.isfinite(strands[0].values).all():
             panels.append(FssPanel(event, strands, base_rate))
     if not panels:
         return []

@@ -37,12 +37,12 @@ class Ink:
 TRUTH = Ink("#000000", "-", 2.2, "s")
 PLAIN = Ink("#7a7a7a", (0, (5.0, 1.6)), 1.6, "D")
 SHARPENED = Ink("#d07c00", (0, (3.0, 1.2, 1.0, 1.2)), 1.6, "^")
-# blue first, then Okabe and Ito's colors (2008) that keep away from grey and orange; dashes differ as well
+# blue first, then colors after Okabe and Ito (2008), darkened to 3:1 on white; dashes and marks differ as well
 MODELS = (
     Ink("#0b4f8a", "-", 2.0, "o"),
     Ink("#009e73", (0, (7.0, 1.5)), 1.8, "v"),
     Ink("#cc3399", (0, (2.0, 1.0)), 1.8, "P"),
-    Ink("#56b4e9", (0, (6.0, 1.2, 1.0, 1.2, 1.0, 1.2)), 1.8, "X"),
+    Ink("#1f83c4", (0, (6.0, 1.2, 1.0, 1.2, 1.0, 1.2)), 1.8, "X"),
     Ink("#7b3f00", (0, (1.0, 1.0)), 1.8, "*"),
 )
 BLUE, VERMILION = "#0b4f8a", "#c2410c"
@@ -296,8 +296,9 @@ def percent(value: float, digits: int = 0) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Significant digits with a true minus."""
-    return f"{value:.{digits}g}".replace("-", MINUS)
+    """Significant digits with a true minus; no exponent where the digits before the point are few enough to read."""
+    readable = 10**digits <= abs(value) < 1e6
+    return (f"{value:.0f}" if readable else f"{value:.{digits}g}").replace("-", MINUS)
 
 
 def degrees(value: float, positive: str, negative: str) -> str:
