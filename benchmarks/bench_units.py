@@ -31,9 +31,7 @@ def compiled(field, transform):
     low, high = np.zeros(1, np.float32), np.full(1, np.inf, np.float32)
 
     def round_trip():
-        tiling.gather(
-            field, 0, plan, 0, tiles, scale=np.array([SCALE]), flip=np.zeros(1, bool), out=gathered, **numbers
-        )
+        tiling.gather(field, 0, plan, 0, tiles, scale=np.array([SCALE]), flip=flip, out=gathered, **numbers)
         tiling.scatter(
             cores, plan, 0, tiles, scale=np.array([1 / SCALE]), low=low, high=high, scale_factor=1, time_factor=1,
             registration=Registration.NODE, out=out, **numbers,
