@@ -55,6 +55,7 @@ class FieldSet(Fields):
     provenance: Mapping[str, str] = field(default_factory=dict)
     _coarse: dict[tuple[Registration, int, float], Field] = field(default_factory=dict, repr=False)
     _statics: dict[str, Field] = field(default_factory=dict, repr=False)
+    _moments: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
     _filled: Field | None = field(default=None, repr=False)
     _smoothed: "dict[tuple[tuple[str, ...], float], FieldSet]" = field(default_factory=dict, repr=False)
 
@@ -104,13 +105,16 @@ class FieldSet(Fields):
             _coarse={},
             _statics=self._statics_of(rows, columns),
             _filled=None,
+            _moments={},
             _smoothed={},
         )
 
     def mean_and_sd(self, channel: int) -> tuple[float, float]:
-        """See `Fields`; of all values."""
-        values = self.values[channel]
-        return float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
+        """See `Fields`; of all values, computed once."""
+        if channel not in self._moments:
+            values = self.values[channel]
+            self._moments[channel] = float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
+        return self._moments[channel]
 
     def coarse_everywhere(self, registration: Registration, scale_factor: int, sigma: float = SIGMA) -> Field:
         """(C, T, H, W): the coarse value of a coarse cell that starts at each fine one, computed once.
@@ -144,7 +148,7 @@ class FieldSet(Fields):
             blurred = coarsen_everywhere(chosen, Registration.NODE, 1, None, self.is_periodic, sigma)
             blurred[np.isnan(chosen)] = np.nan
             self._smoothed[names, sigma] = replace(
-                self, variables=names, values=blurred, _coarse={}, _filled=None, _smoothed={}
+                self, variables=names, values=blurred, _coarse={}, _filled=None, _moments={}, _smoothed={}
             )
         return self._smoothed[names, sigma]
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gfs_sr.contract import Scaling
 from gfs_sr.data.chunk_cache import Ranges
+from gfs_sr.data.coarsen import coarsen_everywhere
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.terrain import terrain_at
 
@@ -137,17 +138,29 @@ class Fields(ABC):
         lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij", copy=False)  # views: every sample asks
         return lat, lon
 
-    def statics(self, names: Sequence[str]) -> Field:
-        """(K, H, W) terrain and land of the fine cells; zeros where the grid is unknown."""
+    def static(self, name: str) -> Field:
+        """(H, W) terrain or land of the fine cells, made once; zeros where the grid is unknown."""
         positions = self.positions()
-        for name in names:
-            if name not in self._statics:
-                if positions is None:
-                    self._statics[name] = np.zeros(self.shape[1:], np.float32)
-                else:
-                    made = terrain_at(*positions)
-                    self._statics |= {key: x.astype(np.float32) for key, x in made.items() if key not in self._statics}
-        return np.stack([self._statics[name] for name in names])
+        if name not in self._statics:
+            if positions is None:
+                self._statics[name] = np.zeros(self.shape[1:], np.float32)
+            else:
+                made = terrain_at(*positions)
+                self._statics |= {key: x.astype(np.float32) for key, x in made.items() if key not in self._statics}
+        return self._statics[name]
+
+    def coarse_static(self, name: str, registration: Registration, scale_factor: int) -> Field:
+        """The coarse value of it for a coarse cell that starts at each fine one, made once."""
+        key = f"coarse {registration} {scale_factor} {name}"
+        if key not in self._statics:
+            self._statics[key] = coarsen_everywhere(
+                self.static(name), registration, scale_factor, self.lat, self.is_periodic
+            )
+        return self._statics[key]
+
+    def statics(self, names: Sequence[str]) -> Field:
+        """(K, H, W) of the fine cells."""
+        return np.stack([self.static(name) for name in names])
 
     def take_statics(self, given: Mapping[str, Field]) -> None:
         """Use these fields (H, W) in place of the map's."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gfs_sr.contract import Contract, Scaling
 from gfs_sr.data.chunk_cache import Ranges
-from gfs_sr.data.coarsen import SIGMA, TimeReduction, coarsen_everywhere
+from gfs_sr.data.coarsen import SIGMA, TimeReduction
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.solar import solar_components
 from gfs_sr.data.statics import static_blocks
@@ -314,20 +314,23 @@ class Sampler:
                 "static_coarse": np.zeros((1, len(names), *size), np.float32),
                 "static_fine": np.zeros((1, len(names) * s * s, *size), np.float32),
             }
-        scales = [self.task.scaling[name] for name in names]
-        sd = np.array([scale.sd for scale in scales], np.float32)[:, None, None]
-        if self.stream.kind == "time":
-            coarse = fine = fields.statics(names)  # the cells of a series are coarse cells
-        else:
-            coarse, fine = fields_statics(fields, names, self.task.registration, s)
-        coarse, fine = view.of(coarse), view.of(fine)
-        rows = np.clip(lat_axis.coarse[:, None] + np.arange(s), 0, fine.shape[-2] - 1).ravel()
-        columns = np.clip(lon_axis.coarse[:, None] + np.arange(s), 0, fine.shape[-1] - 1).ravel()
-        blocks = static_blocks(fine[:, rows[:, None], columns], s)
-        picked = coarse[:, lat_axis.coarse[:, None], lon_axis.coarse] / sd
+        coarse, fine = [], []
+        for name in names:
+            plane = view.of(fields.static(name))
+            if self.stream.kind == "time":  # the cells of a series are coarse cells
+                means = plane
+            else:
+                means = view.of(fields.coarse_static(name, self.task.registration, s))
+            coarse.append(means[lat_axis.coarse[:, None], lon_axis.coarse])
+            rows, columns = (
+                np.minimum(axis.coarse[:, None] + np.arange(s), length - 1).ravel()
+                for axis, length in zip((lat_axis, lon_axis), plane.shape, strict=True)
+            )
+            fine.append(plane[rows[:, None], columns])
+        sd = np.array([self.task.scaling[name].sd for name in names], np.float32)[:, None, None]
         return {
-            "static_coarse": picked[None].astype(np.float32),
-            "static_fine": (blocks / np.repeat(sd, s * s, axis=0))[None].astype(np.float32),
+            "static_coarse": (np.stack(coarse) / sd)[None].astype(np.float32),
+            "static_fine": static_blocks(np.stack(fine) / sd, s)[None],
         }
 
     def _sun(
@@ -391,21 +394,6 @@ def _area(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow
     lat = view.of(positions[0])[lat_axis.fine[:, None], lon_axis.fine]
     cells: Array = np.maximum(np.cos(np.deg2rad(lat)), 0.0)[None, None].astype(np.float32)
     return cells
-
-
-def fields_statics(
-    fields: Fields, names: Sequence[str], registration: Registration, scale_factor: int
-) -> tuple[Array, Array]:
-    """Coarse values at every phase, and fine ones, of terrain and land."""
-    fine = fields.statics(names)
-    key = f"coarse {registration} {scale_factor}"
-    store = fields._statics
-    for number, name in enumerate(names):
-        if f"{key} {name}" not in store:
-            store[f"{key} {name}"] = coarsen_everywhere(
-                fine[number], registration, scale_factor, fields.lat, fields.is_periodic
-            )
-    return np.stack([store[f"{key} {name}"] for name in names]), fine
 
 
 def scaling_for(scaling: Mapping[str, Scaling], fields: Fields, channel: int) -> Scaling:
