@@ -25,6 +25,7 @@ class Recipe:
     configs: tuple[Path, ...]
     name: str  # of the model
     contract: Contract
+    validation: tuple[str, ...]  # sources that the recipe itself holds out
     sets: tuple[FieldSet, ...]
     digest: str
 
@@ -45,7 +46,14 @@ class Recipe:
             total.update(path.read_bytes())
         network = command.model.network
         contract = network.make_contract(name=command.model.offered_as)
-        return cls(tuple(configs), command.model.offered_as, contract, tuple(sets), total.hexdigest()[:DIGITS])
+        return cls(
+            tuple(configs),
+            command.model.offered_as,
+            contract,
+            tuple(data.validation),
+            tuple(sets),
+            total.hexdigest()[:DIGITS],
+        )
 
     def folds(self) -> dict[str, tuple[str, ...]]:
         """Fold -> its sources, as the table of the packed set has them.
@@ -77,7 +85,8 @@ class Trained:
 def train_without(recipe: Recipe, sources: Sequence[str], folder: Path, time_factors: Sequence[int]) -> Trained:
     """Train without these sources, export; what is there already is not made again, a run cut short goes on.
 
-    Every other source is trained on, those too that the recipe holds out to be validated on.
+    Every other source is trained on, those too that the recipe holds out to be validated on; without those the run is
+    the recipe's own.
     """
     targets = tuple(folder / f"artifact-{r}" for r in time_factors)
     if not all(target.is_dir() for target in targets):
@@ -85,8 +94,8 @@ def train_without(recipe: Recipe, sources: Sequence[str], folder: Path, time_fac
         arguments = [
             *_config_arguments(recipe.configs),
             f"--output={run}",
-            f"--data.leave_out={json.dumps(list(sources))}",
-            "--data.validation=[]",
+            f"--data.leave_out={json.dumps([each for each in sources if each not in recipe.validation])}",
+            f"--data.validation={json.dumps([each for each in sources if each in recipe.validation])}",
         ]
         if (run / "last.ckpt").is_file():
             arguments.append("--ckpt_path=last")

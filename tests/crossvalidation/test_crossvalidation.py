@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from crossvalidation.__main__ import cross_validate, main
 from crossvalidation.lines import FoldLine, read_lines, summary, write_lines
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 CONFIG = """
 closed_form: true
+fail_fast: {patience: 0}
+checkpoints: {every_steps: 2}
 threads: 1
 output: runs/never
 model:
@@ -118,6 +121,10 @@ def test_every_fold_is_trained_without_and_scored_at_every_factor(done):
         for fold in done.recipe.folds()
     }
     assert trained_on == {"west": "point, there", "east": "here"}
+    # the fold that the recipe holds out is the recipe itself
+    itself = load_checkpoint(done.folder("west") / "run" / "tiny.ckpt")
+    assert itself.provenance["validated on"] == "here"
+    assert [line.data for line in itself.skill] == ["here"]
 
 
 def test_cell_models_are_scored_too(packed):
@@ -138,28 +145,26 @@ def test_what_is_done_is_not_repeated(done, monkeypatch):
     assert cross_validate(done.recipe, output, done.scratch, [6, 3]) == done.lines
 
 
-def test_a_killed_training_goes_on_where_it_was(done, monkeypatch):
+def test_a_killed_training_goes_on_to_the_weights_of_a_whole_one(done, monkeypatch):
     folder = done.scratch / "cut"
     draw = Steps.__getitem__
-    drawn: list[tuple[int, int]] = []
+    drawn = 0
 
-    def killed_at_six(steps: Steps, key: tuple[int, int]) -> Batch:
-        if key == (1, 2):
+    def counted(steps: Steps, key: tuple[int, int]) -> Batch:
+        nonlocal drawn
+        drawn += key[0] < VALIDATION_KEY
+        if drawn == 7:
             raise PowerCut
         return draw(steps, key)
 
-    def recorded(steps: Steps, key: tuple[int, int]) -> Batch:
-        if key[0] < VALIDATION_KEY:
-            drawn.append(key)
-        return draw(steps, key)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Steps, "__getitem__", killed_at_six)
-        with pytest.raises(PowerCut):
-            train_without(done.recipe, ["here"], folder, [6])
-    monkeypatch.setattr(Steps, "__getitem__", recorded)
+    monkeypatch.setattr(Steps, "__getitem__", counted)
+    with pytest.raises(PowerCut):
+        train_without(done.recipe, ["here"], folder, [6])
     assert train_without(done.recipe, ["here"], folder, [6]).steps == 8
-    assert len(drawn) == 4  # of the eight steps, those after the last checkpoint
+    assert drawn < 7 + 8  # what came before the last checkpoint is not repeated
+    again = load_file(folder / "artifact-6" / "weights.safetensors")
+    for name, weights in load_file(done.folder("west") / "artifact-6" / "weights.safetensors").items():
+        np.testing.assert_array_equal(again[name], weights, err_msg=name)
 
 
 def test_lines_of_another_recipe_are_not_mixed_in(packed):
