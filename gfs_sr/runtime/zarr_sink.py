@@ -5,20 +5,29 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs import Blosc
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.errors import ZarrUserWarning
 
 from gfs_sr.runtime.cf import FLAG_NAME, Attribute, Description, FileVariable, flag_variable
 from gfs_sr.runtime.sink import FileSink, FlagField, FloatField, chunk_shape
+from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters, default_writers
 
-CHUNK_CELLS = 4 << 20  # 16 MB: each chunk costs about 1 ms whatever its size
+CHUNK_CELLS = 2 << 20  # 8 MB: some hundred chunks for each gigabyte, and several for each writer in a block
+
+
+LEVEL = 5  # of blosc: the metadata say it, the writers do it
 
 
 class ZarrSink(FileSink):
     """One Zarr v3 store in a folder."""
 
     _group: zarr.Group | None = None
-    _arrays: dict[str, zarr.Array[Any]]
+    _writers: ChunkWriters | None = None
+
+    def resident_bytes(self, cells: int) -> int:
+        """Chunks that are put together, waited with and written, and what they are compressed into."""
+        return 2 * 4 * CHUNK_CELLS * (default_writers() + 2)
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         dims = tuple(description.sizes)[:3]
@@ -27,7 +36,7 @@ class ZarrSink(FileSink):
         group = self._group = zarr.open_group(
             self.partial, mode="w", zarr_format=3, attributes=_plain(description.attrs)
         )
-        self._arrays = {}
+        arrays = {}
         for variable in description.coordinates:
             values = np.asarray(variable.values)
             stored = group.create_array(
@@ -43,12 +52,17 @@ class ZarrSink(FileSink):
             *((variable, "f4", np.nan) for variable in description.data),
             (flag_variable(dims), "u1", 0),
         ):
-            self._arrays[variable.name] = _create(group, variable, dtype, fill, shape, chunks)
+            array = _create(group, variable, dtype, fill, shape, chunks)
+            folder = self.partial / variable.name
+            arrays[variable.name] = ChunkedArray(folder, array.metadata.encode_chunk_key, shape, chunks, dtype, fill)
+        self._writers = ChunkWriters(arrays, Blosc(cname="lz4", clevel=LEVEL, shuffle=Blosc.BITSHUFFLE))
 
     def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None:
+        assert self._writers is not None
+        starts = (frames.start, rows.start, 0)
         for channel, variable in enumerate(self.description.data):
-            self._arrays[variable.name][frames, rows] = values[:, channel]
-        self._arrays[FLAG_NAME][frames, rows] = flags
+            self._writers.put(variable.name, starts, values[:, channel])
+        self._writers.put(FLAG_NAME, starts, flags)
 
     def set_attribute(self, name: str, value: str) -> None:
         """Add a global attribute."""
@@ -56,7 +70,9 @@ class ZarrSink(FileSink):
             self._group.attrs[name] = value
 
     def commit(self) -> None:
-        """Gather the metadata in one file, then publish."""
+        """Wait for the writers, gather the metadata in one file, then publish."""
+        if self._writers is not None:
+            self._writers.finish()
         with warnings.catch_warnings():
             # zarr warns that v3 has not standardized this yet; without it xarray warns at every open
             warnings.simplefilter("ignore", ZarrUserWarning)
@@ -64,8 +80,9 @@ class ZarrSink(FileSink):
         super().commit()
 
     def _close(self) -> None:
-        self._group = None
-        self._arrays = {}
+        if self._writers is not None:
+            self._writers.stop()
+        self._group = self._writers = None
 
 
 def _create(
@@ -83,7 +100,7 @@ def _create(
         chunks=chunks,
         fill_value=fill,
         dimension_names=variable.dims,
-        compressors=BloscCodec(cname="lz4", clevel=5, shuffle=BloscShuffle.bitshuffle),
+        compressors=BloscCodec(cname="lz4", clevel=LEVEL, shuffle=BloscShuffle.bitshuffle),
         attributes=_plain(variable.attrs),
     )
 
