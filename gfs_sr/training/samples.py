@@ -49,7 +49,6 @@ class StreamConfig:
     series: bool = False  # sources that are good for series alone may be drawn too
     repeat_ends: float = 0.0  # chance that the context in time repeats the end frame
     longest_hours: float = 12.0  # between coarse frames: beyond it a day's course is lost
-    rims: float = 0.0  # chance, at each side, that the domain ends there: outputs near its end are shown more often
     pool_blocks: int = 8  # sources read from files: samples of `pool_steps` steps come from this many parts of them
     pool_steps: int = 16
     # sigma of a Gaussian, fine cells -> how often the truth is blurred by it: sources differ in effective resolution
@@ -185,16 +184,15 @@ class Sampler:
         # a mirrored sliding mean would wrap on the wrong side, so CELL stays away from the seam
         wraps = fields.is_periodic and task.registration is Registration.NODE
         s = 1 if stream.kind == "time" else task.scale_factor
-        rims = stream.rims if augment else 0.0
         phases = self._phases(fields, view)
         parts = (None, None) if block is None else view.ranges(block[1], block[2], fields.shape[1:])
         lat_axis = draw_axis(
             rng, rows, stream.patch, margin.north, margin.south, s, task.registration,
-            wraps and view.transposed, rims, phases[0], parts[0],
+            wraps and view.transposed, phases[0], parts[0],
         )  # fmt: skip
         lon_axis = draw_axis(
             rng, columns, stream.patch, margin.west, margin.east, s, task.registration,
-            wraps and not view.transposed, rims, phases[1], parts[1],
+            wraps and not view.transposed, phases[1], parts[1],
         )  # fmt: skip
         times = self._times(fields, rng, None if block is None else block[0])
         signs = np.array([view.sign(fields.variables[c]) if not task.one_by_one else 1.0 for c in channels])

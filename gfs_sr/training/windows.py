@@ -46,7 +46,6 @@ def draw_axis(
     scale_factor: int,
     registration: Registration,
     periodic: bool = False,
-    rims: float = 0.0,
     phase: int | None = None,
     starts: range | None = None,
 ) -> AxisWindow:
@@ -61,7 +60,6 @@ def draw_axis(
         scale_factor: s.
         registration: where fine cells lie.
         periodic: the axis goes once around the globe.
-        rims: chance, at each end, that the domain ends within the first third of the core, and is continued from there.
         phase: fine cell at which the first coarse cell starts, where that is no matter of choice.
         starts: fine cells in which the core starts, if a window can start there; anywhere where None.
     """
@@ -76,8 +74,7 @@ def draw_axis(
         origin = int(rng.integers(max(1, min(s, spare))))
         count = coarse_count(length, origin, s, registration)
     first = _start(rng, count if periodic else max(1, count - patch + 1), origin, s, starts)
-    cut = [int(rng.integers(patch // 3 + 1)) if rng.random() < rims else None for _ in range(2)] if rims else [None] * 2
-    return axis_window(length, first, origin, patch, before, after, s, registration, periodic, (cut[0], cut[1]))
+    return axis_window(length, first, origin, patch, before, after, s, registration, periodic)
 
 
 def _start(rng: np.random.Generator, choices: int, origin: int, step: int, starts: range | None) -> int:
@@ -99,37 +96,21 @@ def axis_window(
     scale_factor: int,
     registration: Registration,
     periodic: bool = False,
-    cut: tuple[int | None, int | None] = (None, None),
 ) -> AxisWindow:
-    """The window whose core starts at coarse cell `first` of those that start at fine cells origin, origin + s, ...
-
-    `cut` makes an end of a domain where there is none: so many coarse cells of the core lie beyond it, at either end.
-    """
+    """The window whose core starts at coarse cell `first` of those that start at fine cells origin, origin + s, ..."""
     s = scale_factor
     count = length // s if periodic else coarse_count(length, origin, s, registration)
-    last = first + patch - 1 if periodic else min(first + patch, count) - 1  # of the core that there is
-    low, high = (None, None) if periodic else (0, count - 1)
-    if cut[0] is not None:
-        low = min(first + cut[0], last)
-    if cut[1] is not None:
-        high = max(last - cut[1], first if low is None else low)
     cells = np.arange(first - before, first + patch + after)
-    inside = cells if low is None and high is None else np.clip(cells, low, high)
-    if periodic:
-        inside = inside % count
+    inside = cells % count if periodic else np.clip(cells, 0, count - 1)
     coarse = origin + s * inside
     fine = origin + s * first + np.arange(s * patch)
     shift = 0.0 if registration is Registration.NODE else (s - 1) / 2
-    place = first + (np.arange(s * patch) - shift) / s
-    valid = np.ones(fine.size, bool)
-    if low is not None:
-        valid &= place >= low
-    if high is not None:
-        valid &= place <= high
     if periodic:
         coarse, fine = coarse % length, fine % length
+        valid = np.ones(fine.size, bool)
     else:
-        valid &= fine < length
+        place = first + (np.arange(s * patch) - shift) / s
+        valid = (place >= 0) & (place <= count - 1) & (fine < length)
         fine = np.clip(fine, 0, length - 1)
     return AxisWindow(coarse.astype(np.intp), fine.astype(np.intp), valid, coarse.astype(np.float64) + shift)
 

@@ -8,7 +8,7 @@ from gfs_sr.data.solar import solar_components
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.field_set import FieldSet, read_packed, write_packed
 from gfs_sr.training.samples import Sampler, StreamConfig, Task
-from gfs_sr.training.windows import View, axis_window, draw_axis, draw_times, generator
+from gfs_sr.training.windows import View, axis_window, draw_times, generator
 
 S = 4
 
@@ -154,24 +154,6 @@ def test_every_promised_variable_of_every_source_is_validated_alike(fields):
     np.testing.assert_allclose(sampler.chances, [2 / 3, 1 / 3])
     shares = Sampler([fields, large], facts, StreamConfig(patch=3)).chances
     assert shares[1] > shares[0]  # training prefers the larger field
-
-
-@pytest.mark.parametrize("registration", list(Registration))
-@pytest.mark.parametrize("periodic", [False, True])
-def test_a_cut_window_is_that_of_a_smaller_domain(registration, periodic):
-    smaller = axis_window(4 * S + 1, 0, 0, 6, 3, 3, S, registration)  # NODE holds 5 coarse points, CELL 4 cells
-    beyond = 1 if registration is Registration.NODE else 2
-    window = axis_window(12 * S, 2, 0, 6, 3, 3, S, registration, periodic, (0, beyond))
-    np.testing.assert_array_equal(window.coarse, smaller.coarse + 2 * S)
-    np.testing.assert_array_equal(window.valid, smaller.valid)
-
-
-def test_a_cut_leaves_a_coarse_cell_however_small_the_field():
-    for index in range(40):
-        rng = generator(index)
-        window = draw_axis(rng, 13, 10, 2, 2, 6, Registration.CELL, rims=0.9)
-        assert window.coarse.min() >= 0
-        assert window.coarse.max() <= 12 - 5
 
 
 def test_a_smoothed_truth_is_the_blurred_field_under_its_own_coarse_one(fields):
