@@ -50,6 +50,10 @@ def evaluate(
     dask: Annotated[
         str | None, typer.Option(help="Score forecasts in parallel: address of a scheduler, or `local`.")
     ] = None,
+    examples: Annotated[
+        int, typer.Option(min=0, help="Protocol A: of how many forecasts the seed system's figures are drawn.")
+    ] = 4,
+    example_hours: Annotated[str, typer.Option(help="Protocol A: at which lead times.")] = "0,6,12",
     backend: options.BackendName = "auto",
     json_output: options.Json = False,
     debug: options.Debug = False,
@@ -78,6 +82,8 @@ def evaluate(
             sharpening=sharpening,
             tile=tile,
             dask=dask,
+            examples=examples,
+            example_hours=_example_hours(example_hours),
             backend=backend,
         )
         return run(settings)
@@ -93,3 +99,10 @@ def _hours(text: str | None) -> tuple[float, float] | None:
     except ValueError as error:
         raise UsageError(f"{text!r} are no two lead times", "--hours", "write them like 13,24") from error
     return first, last
+
+
+def _example_hours(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise UsageError(f"{text!r} are no lead times", "--example-hours", "write them like 0,6,12") from error

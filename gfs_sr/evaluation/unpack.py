@@ -10,7 +10,7 @@ from gfs_sr.data.grid import FloatArray
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.contest import SQUARED, WEIGHT, Contest
 from gfs_sr.evaluation.detail import Detail
-from gfs_sr.evaluation.intervals import DRAWS, LEAST_UNITS, MANY_FORECASTS, interval_of
+from gfs_sr.evaluation.intervals import DRAWS, LEAST_UNITS, LEVEL, MANY_FORECASTS
 from gfs_sr.evaluation.records import (
     ALL,
     INTERPOLATED,
@@ -29,7 +29,7 @@ from gfs_sr.evaluation.records import (
     SpreadSkill,
     Task,
 )
-from gfs_sr.metrics import registry
+from gfs_sr.metrics import bootstrap, registry
 from gfs_sr.metrics.ensemble import SPREAD, mean_error, spread
 from gfs_sr.metrics.events import WINDOW, probabilities_of, reliability_curve
 from gfs_sr.metrics.metric import Metric
@@ -167,12 +167,10 @@ def _units(found: Sequence[Detail], method: str, region: str, key: str, lead_cla
 
 def _interval(metric: Metric, units: FloatArray) -> Interval | None:
     """By drawing units with replacement."""
-    count = len(units)
-    if count < LEAST_UNITS:
+    if len(units) < LEAST_UNITS:
         return None
-    generator = np.random.Generator(np.random.PCG64(0))
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
-    return interval_of(metric.value(drawn @ units))
+    found = bootstrap.interval(metric.value, units, bootstrap.resamples((len(units),), 1, DRAWS), LEVEL)
+    return (found.low, found.high) if math.isfinite(found.low) else None
 
 
 def curves(evaluation: "Evaluation") -> list[Curve]:
@@ -203,9 +201,9 @@ def _curve(task: Task, variable: str, method: str, region: str, sums: Sequence[F
     stack = np.stack(sums)  # (forecasts, T, 4)
     low = high = None
     if len(stack) >= LEAST_FORECASTS:
-        generator = np.random.Generator(np.random.PCG64(0))
-        drawn = generator.multinomial(len(stack), np.full(len(stack), 1 / len(stack)), size=DRAWS)
-        low, high = np.quantile(_rmse(np.einsum("df,ftk->dtk", drawn, stack)), (0.025, 0.975), axis=0)
+        drawn = bootstrap.resamples((len(stack),), 1, DRAWS)
+        sums_drawn = np.einsum("df,ftk->dtk", drawn.astype(np.float64), stack)
+        low, high = np.quantile(_rmse(sums_drawn), ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
     return Curve(method, task, variable, region, "RMSE", first.lead_hours, _rmse(stack.sum(axis=0)), low, high)
 
 
