@@ -1,6 +1,6 @@
 """Training data: sources in, one batch of every stream per step out, the same for the same seed, epoch and step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -215,6 +215,7 @@ class TrainingData(L.LightningDataModule):
         self.chunks = ChunkCache(chunk_memory_mib * 2**20 // max(1, num_workers))
         self.scaling: dict[str, Scaling] = {}
         self.sets: list[Fields] = []
+        self._envelope: dict[str, Quantiles] | None = None
         self.parts: Parts | None = None  # None: by source
         self.digest = ""
 
@@ -331,13 +332,10 @@ class TrainingData(L.LightningDataModule):
 
     def train_dataloader(self) -> StepLoader:
         """One item per step."""
-        steps = Steps(
-            self._train_samplers(),
-            self.seed,
-            augment=self.augment,
-            epoch_steps=self.steps_per_epoch,
-            share=self._share(),
-        )
+        samplers = self._train_samplers()
+        if self.num_workers:
+            self._compute_ahead(samplers.values())
+        steps = Steps(samplers, self.seed, augment=self.augment, epoch_steps=self.steps_per_epoch, share=self._share())
         return StepLoader(steps, StepKeys(self.steps_per_epoch), self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -347,12 +345,24 @@ class TrainingData(L.LightningDataModule):
         keys = [(VALIDATION_KEY, step) for step in range(share.rank, self.validation_steps, share.ranks)]
         return DataLoader(_Keyed(steps, keys), batch_size=None)
 
+    def _compute_ahead(self, samplers: Iterable[SampleSampler]) -> None:
+        """What is computed once of fields in memory comes before workers are forked: they share it."""
+        for sampler in samplers:
+            for fields in sampler.sets:
+                if fields.in_memory:
+                    sampler.cut(fields, generator(self.seed), augment=False)
+
     def _share(self) -> Share:
         assert self.trainer is not None  # Lightning attaches it before it asks for loaders
         return Share(self.trainer.global_rank, self.trainer.world_size)
 
     def envelope(self) -> dict[str, Quantiles]:
-        """Quantiles of what was trained on, per variable."""
+        """Quantiles of what was trained on, per variable; computed once, every checkpoint has them."""
+        if self._envelope is None:
+            self._envelope = self._quantiles()
+        return self._envelope
+
+    def _quantiles(self) -> dict[str, Quantiles]:
         assert self.task is not None
         found = {}
         for name in self.task.variables:

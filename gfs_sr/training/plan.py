@@ -48,6 +48,7 @@ class Plan:
             "data.packed": data.packed,
             "data.validation": data.validation,
             "data.leave_out": data.leave_out,
+            "data.context": data.context,
             "data.split": asdict(data.split),
             "data.scalers": data.scalers,
             "data.sigma": data.sigma,
