@@ -106,12 +106,49 @@ class Predictor(_Frozen):
     """A field the runtime computes from coordinates and valid time alone."""
 
     # cos_solar_zenith is the sum of solar_polar and solar_cos: see gfs_sr.data.solar.solar_components
-    name: Literal["cos_solar_zenith", "latitude", "solar_polar", "solar_cos", "solar_sin"]
+    # season_<...> is 1 in the months of that season, else 0
+    name: Literal[
+        "cos_solar_zenith", "latitude", "solar_polar", "solar_cos", "solar_sin",
+        "season_djf", "season_mam", "season_jja", "season_son",
+    ]  # fmt: skip
     grid: PredictorGrid
 
 
+class NoiseGrid(StrEnum):
+    """Which cells and frames random numbers are given for, those of the halo too."""
+
+    COARSE = "coarse"  # coarse cells at coarse frames: (B, T + halo, N, H + halo, W + halo)
+    FINE = "fine"  # fine ones, laid onto coarse cells as `static_fine`: (B, r·(T + halo), N·s², H + halo, W + halo)
+    SHARED = "shared"  # one number for all cells of a fine frame: (B, r·(T + halo), N, 1, 1)
+
+
+class NoiseDistribution(StrEnum):
+    """Of random numbers."""
+
+    NORMAL = "normal"  # mean 0, variance 1
+    UNIFORM = "uniform"  # [0, 1), multiples of 2⁻²⁴
+
+
+class NoiseInput(_Frozen):
+    """Random numbers that the runtime draws for every member: the graph itself holds no random operator.
+
+    They are a function of (seed, member, name, valid time, cell in microdegrees, channel), so that no tiling, batch,
+    order or number of threads changes a member. A cell of the halo gets the numbers of the cell it stands for.
+    """
+
+    name: str  # the graph input is `noise_<name>`
+    grid: NoiseGrid
+    channels: PositiveInt
+    distribution: NoiseDistribution
+
+    @property
+    def graph_input(self) -> str:
+        """Its name in the graph."""
+        return f"noise_{self.name}"
+
+
 class FixedGrid(_Frozen):
-    """Target grid of models whose factors are no integers."""
+    """Axes that a model is bound to, north to south and west to east."""
 
     lat: tuple[float, ...]
     lon: tuple[float, ...]
@@ -154,6 +191,7 @@ class Contract(_Frozen):
         static_coarse: (B, 1, K, H + halo, W + halo), model units.
         static_fine: (B, 1, K·s², H + halo, W + halo), model units: fine values laid onto their coarse cells in the
             order of `pixel_unshuffle`, so that one gather serves both.
+        noise_<name>: see `NoiseGrid`.
     Output:
         fine: (B, r·T, C_out, s·H, s·W), model units.
     """
@@ -165,7 +203,8 @@ class Contract(_Frozen):
     any_subset: bool = False  # any selection of the variables may be given alone; C is dynamic
     scale_factor: PositiveInt
     time_factor: PositiveInt
-    target_grid: FixedGrid | None = None
+    target_grid: FixedGrid | None = None  # of models whose factors are no integers: fine cells of their own
+    source_grid: FixedGrid | None = None  # of models with weights for every cell: the only coarse grid they take
     registration: Registration
     halo: Halo | Literal["global"]
     zero_padded: bool = False  # the seed's network: zeros at the border are part of the function
@@ -177,6 +216,7 @@ class Contract(_Frozen):
     default_statics: Literal["terrain"] | None = None  # where the user gives none: the bundled map of the earth
     predictors: tuple[Predictor, ...] = ()
     stochastic: bool = False
+    noise: tuple[NoiseInput, ...] = ()
     input_dtype: Literal["fp32"] = "fp32"
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the residual branch; the interpolation is always fp32
     base: str  # the interpolation an untrained model equals, e.g. "bicubic/linear"
@@ -194,7 +234,15 @@ class Contract(_Frozen):
                 raise ValueError(f"{name} has negative values, which {scaling.transform} cannot bring back")
         if self.any_subset and self.inputs != self.outputs:
             raise ValueError("a model for any subset of variables gives out what it is given")
+        if self.noise and not self.stochastic:
+            raise ValueError("a model that takes noise is stochastic")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # as for scalings: what an artifact does not need is not in it
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name not in ("noise", "source_grid") or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:
         """Predictors given on `grid`, in channel order."""
@@ -218,6 +266,7 @@ class Contract(_Frozen):
             names.append("static_coarse")
         if self.statics_fine:
             names.append("static_fine")
+        names += [each.graph_input for each in self.noise]
         return tuple(names)
 
 

@@ -31,6 +31,7 @@ def _recipes() -> list[dict[str, Any]]:
             "family": facts.family,
             "path": None,
             "default": facts.default,
+            "training": facts.training,
             "stochastic": facts.stochastic,
             "parameters": facts.parameters,
             "flops_per_fine_cell": facts.flops_per_fine_cell,
@@ -41,12 +42,13 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    print(f"{'name':26}{'family':16}{'parameters':>11}{'FLOP/fine cell':>16}  reach (time; lat; lon)")
+    print(f"{'name':30}{'family':16}{'parameters':>11}{'FLOP/fine cell':>16}  reach (time; lat; lon)")
     for row in rows:
         reach = row["receptive_field"]
         shown = reach if isinstance(reach, str) else "; ".join(f"{before}+{after}" for before, after in reach.values())
         notes = ["default"] * row["default"] + (["recipe"] if row["path"] is None else ["bundled"])
+        notes += ["adversarial"] * (row.get("training") == "adversarial")
         print(
-            f"{row['name']:26}{row['family']:16}{row['parameters']:>11,}{row['flops_per_fine_cell']:>16,.0f}  "
+            f"{row['name']:30}{row['family']:16}{row['parameters']:>11,}{row['flops_per_fine_cell']:>16,.0f}  "
             f"{shown} ({', '.join(notes)})"
         )

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -10,9 +10,12 @@ from gfs_sr.contract import Halo
 from gfs_sr.data.grid import Registration
 from gfs_sr.errors import UsageError
 from gfs_sr.models.baseline import InterpolationModel
+from gfs_sr.models.dl4ds import MEMBERS, Dl4ds, Dl4dsConfig
 from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.fused import Fused, FusedConfig
 from gfs_sr.models.model import Model, ModelConfig
+
+Training = Literal["supervised", "adversarial"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Variant:
     family: str
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     default: bool = False
+    training: Training = "supervised"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class VariantFacts:
     name: str
     family: str
     default: bool
+    training: Training
     stochastic: bool
     parameters: int
     flops_per_fine_cell: float  # five variables, unfolded, halo excluded, per fine cell and frame; 2 per multiply-add
@@ -50,6 +55,7 @@ FAMILIES: dict[str, Family] = {
     "interpolation": Family(InterpolationModel, ModelConfig),
     "fused": Family(Fused, FusedConfig),
     "factorized": Family(Factorized, FactorizedConfig),
+    "dl4ds": Family(Dl4ds, Dl4dsConfig),
 }
 
 VARIANTS = (
@@ -61,6 +67,8 @@ VARIANTS = (
     Variant("fused-space", "fused", {"time_factor": 1}),
     Variant("factorized", "factorized"),
     Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
+    *(Variant(member.name, "dl4ds", member.config) for member in MEMBERS),
+    *(Variant(f"{member.name}-cgan", "dl4ds", member.config, training="adversarial") for member in MEMBERS),
 )
 
 
@@ -96,7 +104,15 @@ def build(config: Mapping[str, Any]) -> Model:
 
 def families() -> tuple[VariantFacts, ...]:
     """Every variant, built and counted."""
-    return tuple(_facts(variant) for variant in VARIANTS)
+    counted: list[VariantFacts] = []
+    known: dict[str, VariantFacts] = {}  # by configuration: how it is trained changes no count
+    for variant in VARIANTS:
+        key = f"{variant.family} {dict(variant.config)}"
+        if key not in known:
+            known[key] = _facts(variant)
+        naming: dict[str, Any] = {"name": variant.name, "default": variant.default, "training": variant.training}
+        counted.append(replace(known[key], **naming))
+    return tuple(counted)
 
 
 def _facts(variant: Variant) -> VariantFacts:
@@ -105,6 +121,7 @@ def _facts(variant: Variant) -> VariantFacts:
         name=variant.name,
         family=variant.family,
         default=variant.default,
+        training=variant.training,
         stochastic=model.stochastic,
         parameters=model.parameters_count,
         flops_per_fine_cell=model.flops_per_fine_cell,

@@ -22,8 +22,16 @@ _MODES = {Padding.REPLICATE: "replicate", Padding.ZERO: "constant"}
 class SpaceConv(nn.Conv2d):
     """(N, C, H, W) -> (N, K, H, W); in VALID the output is smaller by the reach on each side."""
 
-    def __init__(self, inputs: int, outputs: int, size: int = 3, padding_rule: Padding = Padding.VALID) -> None:
-        super().__init__(inputs, outputs, size)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int = 3,
+        padding_rule: Padding = Padding.VALID,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(inputs, outputs, size, groups=groups, bias=bias)
         self.padding_rule = padding_rule
         self.cells = (size - 1) // 2
         self.reach = Reach.space(self.cells)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
-from gfs_sr.contract import Contract, Halo, Predictor, Quantiles, Scaling
+from gfs_sr.contract import Contract, FixedGrid, Halo, NoiseInput, Predictor, Quantiles, Scaling
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.models.interpolation import Interpolation, pad_edges
@@ -55,7 +55,6 @@ class Model(nn.Module, ABC):
     """
 
     family: ClassVar[str]
-    stochastic: ClassVar[bool] = False
     any_subset: ClassVar[bool] = False  # variables are folded into the batch: any of them may be given alone
     predictors: tuple[Predictor, ...] = ()
 
@@ -80,6 +79,26 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def flops_per_fine_cell(self) -> float:
         """Per fine cell and frame for five variables together, unfolded, halo excluded; 2 per multiply-add."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Variables in the order of `coarse`; those that are given out come first."""
+        return self.facts.variables
+
+    @property
+    def noise(self) -> tuple[NoiseInput, ...]:
+        """Random numbers that it takes."""
+        return ()
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether members of an ensemble differ."""
+        return bool(self.noise)
+
+    @property
+    def source_grid(self) -> FixedGrid | None:
+        """The only coarse grid that it takes, where its weights are of single cells."""
+        return None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -143,12 +162,12 @@ class Model(nn.Module, ABC):
         """
         facts = self.facts
         statics = (*self.statics_coarse, *self.statics_fine)
-        units = {each: _typical(each) for each in (*facts.variables, *statics)}
+        units = {each: _typical(each) for each in (*self.inputs, *statics)}
         units |= self.normalization() | dict(normalization or {})
         return Contract(
             family=self.family,
             name=name,
-            inputs=facts.variables,
+            inputs=self.inputs,
             outputs=facts.variables,
             any_subset=self.any_subset,
             scale_factor=facts.scale_factor,
@@ -164,6 +183,8 @@ class Model(nn.Module, ABC):
             default_statics="terrain" if statics else None,
             predictors=self.predictors,
             stochastic=self.stochastic,
+            noise=self.noise,
+            source_grid=self.source_grid,
             base=f"{facts.space}/{facts.time}",
             sharpening=facts.sharpening,
         )

@@ -20,7 +20,11 @@ from gfs_sr.training.supervised import Supervised
 from gfs_sr.training.windows import generator
 
 # smaller than the default, where a family would take long; one that is not here is built as it comes
-SMALL = {"factorized": {"blocks": 1, "width": 8, "padding": "replicate"}, "fused": {"blocks": 1, "width": 6}}
+SMALL = {
+    "factorized": {"blocks": 1, "width": 8, "padding": "replicate"},
+    "fused": {"blocks": 1, "width": 6},
+    "dl4ds": {"n_blocks": 1, "n_filters": 4, "time_factor": 1},
+}
 COMMON = {"variables": ["t2m", "wspd"], "scale_factor": 3, "time_factor": 3}
 SIDE = 30  # coarse cells: 90 fine ones, so that the losses of most scales have room
 
@@ -44,7 +48,7 @@ def batch_of(family: str) -> dict[str, torch.Tensor]:
     task = Task.of(network.make_contract(name="test"), margin)
     source = SourceConfig("arpege", ["arpege_2m*.grib", "arpege_10m*.grib"])
     sets = TrainingData(folder=str(files("gfs_sr.demo") / "sample"), sources=[source]).read()
-    sampler = Sampler(sets, task, StreamConfig(batch=2, patch=SIDE, intervals=1))
+    sampler = Sampler(sets, task, StreamConfig(batch=2, patch=SIDE, intervals=3 // network.facts.time_factor))
     samples = [sampler.draw(generator(0, index)) for index in range(2)]
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
 
