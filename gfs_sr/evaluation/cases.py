@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gfs_sr.data.coarsen import Coarsening, TimeReduction, coarsen
+from gfs_sr.data.derive import RECIPES
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.sources import open_forecast
@@ -26,6 +27,7 @@ class CaseFiles:
     truth: tuple[Path, ...]
     variables: tuple[str, ...]  # instants, or amounts and means: the two have time axes of their own
     coarse: tuple[Path, ...] = ()  # of another model; empty where the truth is coarsened
+    inputs: tuple[str, ...] = ()  # that a model cannot do without, beside them
     left_out: tuple[str, ...] = ()  # what is not scored, and why
 
 
@@ -39,6 +41,12 @@ class Case:
     left_out: tuple[str, ...]  # what was not scored, and why
     how: Coarsening  # what made the coarse field; of a real pair its factors and registration
     is_pair: bool = False  # the coarse field comes from another model
+    scored: tuple[str, ...] | None = None  # of the truth's variables; None is all
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What is scored."""
+        return self.truth.variables if self.scored is None else self.scored
 
     @property
     def registration(self) -> Registration:
@@ -67,6 +75,7 @@ def list_cases(
     coarse: Sequence[Path] = (),
     variables: Sequence[str] | None = None,
     offered: Sequence[str] | None = None,
+    needed: Sequence[str] = (),
 ) -> list[CaseFiles]:
     """What there is to score, a case per forecast and kind of time.
 
@@ -75,6 +84,7 @@ def list_cases(
         coarse: of another model; a forecast belongs to the truth that starts when it does.
         variables: to score; None is all that truth and model share.
         offered: what the models can do; None is anything.
+        needed: what a model cannot do without; computed where the files have what it follows from.
 
     Raises:
         MissingFile: a path does not exist.
@@ -92,16 +102,24 @@ def list_cases(
                 "give coarse files of the same run",
             )
         shared = {name for _, _, there in partners for name in there}
-        wanted, left_out = _scored(variables or _in_order(names), shared if coarse else None, offered)
+        present = names | _derivable(needed, names)
+        wanted, left_out = _scored(variables or _in_order(present), shared if coarse else None, offered)
+        extra = [name for name in needed if name not in wanted and name in (present & shared if coarse else present)]
         if not wanted:
             raise _nothing(first, left_out)
         members = tuple(path for group in partners for path in group[0])
         for buckets in (False, True):
             chosen = tuple(name for name in wanted if (lookup(name).time_kind in BUCKETS) == buckets)
             if chosen:
-                found.append(CaseFiles(tuple(files), chosen, members, tuple(left_out)))
+                inputs = tuple(name for name in extra if (lookup(name).time_kind in BUCKETS) == buckets)
+                found.append(CaseFiles(tuple(files), chosen, members, inputs, tuple(left_out)))
                 left_out = []  # said once
     return found
+
+
+def _derivable(needed: Iterable[str], names: Collection[str]) -> set[str]:
+    """Of what is needed, what follows from what is there."""
+    return {name for name in needed if name in RECIPES and all(part in names for part in RECIPES[name].inputs)}
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
@@ -121,17 +139,18 @@ def open_case(files: CaseFiles, how: Coarsening, hours: tuple[float, float] | No
     Raises:
         InputError: the files cannot be used.
     """
-    truth = open_forecast(files.truth, files.variables)
+    everything = (*files.variables, *files.inputs)
+    truth = open_forecast(files.truth, everything)
     if hours is not None:
         truth = _between(truth, hours)
     if not files.coarse:
         case = make_case(truth, files.truth, how, None)
     else:
-        coarse = open_forecast(files.coarse, files.variables)
+        coarse = open_forecast(files.coarse, everything)
         fine, given = align(truth, coarse, how)
         label = f"{_label(fine, files.truth)}, from {coarse.source}"
         case = Case(label, fine, given, (), how, is_pair=True)
-    return replace(case, left_out=(*files.left_out, *case.left_out))
+    return replace(case, left_out=(*files.left_out, *case.left_out), scored=files.variables)
 
 
 def _between(truth: Forecast, hours: tuple[float, float]) -> Forecast:

@@ -79,7 +79,7 @@ def run(settings: Settings) -> Evaluation:
 
 def _of_models(settings: Settings, stack: ExitStack) -> Evaluation:
     subjects = open_models(settings, stack)
-    files = list_cases(settings.data, settings.coarse, settings.variables, _offered(subjects))
+    files = _list(subjects, settings)
     if settings.dask is None:
         return _evaluate(subjects, [opened(each, subjects, settings) for each in files], settings)
     from gfs_sr.evaluation.workers import score_on_workers
@@ -104,7 +104,7 @@ def open_models(settings: Settings, stack: ExitStack) -> list[Subject]:
 def evaluate(subject: Subject | Sequence[Subject], settings: Settings) -> Evaluation:
     """Score any subjects on the files of the settings; writes nothing."""
     subjects = [subject] if isinstance(subject, Subject) else list(subject)
-    files = list_cases(settings.data, settings.coarse, settings.variables, _offered(subjects))
+    files = _list(subjects, settings)
     return _evaluate(subjects, [opened(each, subjects, settings) for each in files], settings)
 
 
@@ -141,6 +141,11 @@ def _evaluate(subjects: Sequence[Subject], cases: Sequence[Case], settings: Sett
         for scorer, found, is_first in zip(scorers, scores, first_of_their_kind(scores), strict=True):
             scorer.detail(found, shown, keep_fields=is_first)
     return _result(subjects, scores, settings, how)
+
+
+def _list(subjects: Sequence[Subject], settings: Settings) -> list[CaseFiles]:
+    needed = tuple(dict.fromkeys(name for subject in subjects for name in subject.needs))
+    return list_cases(settings.data, settings.coarse, settings.variables, _offered(subjects), needed)
 
 
 def opened(files: CaseFiles, subjects: Sequence[Subject], settings: Settings) -> Case:

@@ -53,7 +53,7 @@ def open_finished(
     offered = members[0].variables
     files = CaseFiles(tuple(data), offered, tuple(coarse))
     case = open_case(files, how, hours)
-    kept = [member.select(case.truth.variables) for member in members]
+    kept = [member.select(case.variables) for member in members]
     prediction = _placed(kept, case.truth, _tile(dataset, how.scale_factor), str(path))
     subject = Subject(
         name=str(dataset.attrs.get("gfs_sr_model", path.stem)),

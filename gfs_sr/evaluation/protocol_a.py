@@ -65,14 +65,17 @@ def score(case: Case, subject: Subject, protocol: Protocol, example_hours: Seque
         example_hours: lead times whose fields are kept for the seed's figures.
     """
     frames = len(case.truth.times)
-    predicted = subject.run(case.coarse)
+    predicted = subject.run(subject.inputs(case))
     records: list[SeedScore] = []
     examples: list[SeedExample] = []
-    for channel, variable in enumerate(case.truth.variables):
+    for variable in case.variables:
+        channel = case.truth.variables.index(variable)
         mean, sd = _normalization(variable, subject)
         truth = np.stack([case.truth.readers[channel](k) for k in range(frames)]).astype(np.float64)
         coarse = (np.stack([case.coarse.readers[channel](k) for k in range(len(case.coarse.times))]) - mean) / sd
-        z = (_all_frames(predicted.read(channel, slice(0, frames)).mean(axis=0), frames) - mean) / sd
+        z = (
+            _all_frames(predicted.read(subject.channel(case, variable), slice(0, frames)).mean(axis=0), frames) - mean
+        ) / sd
         estimates = _estimates(z, coarse, truth.shape, subject.scale_factor)
         for method, estimate in estimates.items():
             estimates[method] = np.clip(estimate, -NORMALIZED_CLIP, NORMALIZED_CLIP)

@@ -67,7 +67,7 @@ class Scorer:
         self.case = case
         self.options = options
         self.protocol = protocol
-        self.subjects = [subject for subject in subjects if any(subject.offers(name) for name in case.truth.variables)]
+        self.subjects = [subject for subject in subjects if any(subject.offers(name) for name in case.variables)]
         self._views: list[View] | None = None
 
     @property
@@ -83,7 +83,7 @@ class Scorer:
         found = CaseScores(self.case.label, self.case.left_out)
         for view in self.views:
             regions = self._regions(view)
-            for name in self.case.truth.variables:
+            for name in self.case.variables:
                 fields = view.of(name)
                 if fields.models:
                     found.contests[view.task, name] = hold_contest(fields, _rivals(view, a), regions)
@@ -95,7 +95,7 @@ class Scorer:
         """The second step, of the methods in `shown`."""
         for view in self.views:
             regions = self._regions(view)
-            for name in self.case.truth.variables:
+            for name in self.case.variables:
                 key = (view.task, name)
                 if key in scores.contests:
                     partner = (view.task, vector_partner(name) or "")

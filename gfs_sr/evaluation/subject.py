@@ -12,6 +12,7 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.interpolation import BASELINES
 from gfs_sr.data.variables import lookup
+from gfs_sr.evaluation.cases import Case
 from gfs_sr.evaluation.prediction import ArrayPrediction, Prediction, ScratchSink
 from gfs_sr.runtime.request import Request
 from gfs_sr.runtime.upscaler import Upscaler
@@ -32,6 +33,7 @@ class Subject:
     time_factor: int
     registration: Registration
     variables: tuple[str, ...] | None = None  # that it can do; None is any
+    needs: tuple[str, ...] = ()  # that it cannot do without; it is given them all, scored or not
     scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # mean, sd; the table's where absent
     facts: Mapping[str, str] = field(default_factory=dict)  # for the report
     warnings: list[str] = field(default_factory=list)  # what it said while it ran
@@ -44,6 +46,18 @@ class Subject:
     def offers(self, variable: str) -> bool:
         """True for what it can do."""
         return self.variables is None or variable in self.variables
+
+    def inputs(self, case: Case) -> Forecast:
+        """What it is given of a case."""
+        coarse = case.coarse
+        names = [
+            name for name in coarse.variables if name in self.needs or (name in case.variables and self.offers(name))
+        ]
+        return coarse.select(names)
+
+    def channel(self, case: Case, variable: str) -> int:
+        """Where its prediction holds a variable."""
+        return [name for name in self.inputs(case).variables if self.offers(name)].index(variable)
 
     def normalization(self, variable: str) -> tuple[float, float]:
         """Mean and spread that make the normalized scale."""
@@ -69,7 +83,7 @@ class Subject:
             sink = ScratchSink()
             summary = upscaler.run(coarse, sink, Request(extent="full", statics=statics, tile=tile))
             said.extend(warning for warning in summary.warnings if warning not in said)
-            order = tuple(summary.variables.index(each) for each in coarse.variables)
+            order = tuple(summary.variables.index(each) for each in coarse.variables if each in summary.variables)
             values = sink.values[:, :, ::-1] if sink.description.lat_ascending else sink.values
             core = summary.tile["lat"] * s, summary.tile["lon"] * s
             return ArrayPrediction(values, core, order)
@@ -81,6 +95,7 @@ class Subject:
             time_factor=contract.time_factor,
             registration=contract.registration,
             variables=contract.outputs,
+            needs=() if contract.any_subset else contract.inputs,
             scaling={each: (row.mean, row.sd) for each, row in contract.normalization.items()},
             facts={
                 "family": contract.family,

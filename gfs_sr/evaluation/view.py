@@ -95,8 +95,7 @@ class VariableView:
     def members(self, model: str, chunk: slice) -> FloatArray:
         """(M, t, H, W) of a model, float64."""
         subject = next(subject for subject in self.view.subjects if subject.name == model)
-        offered = [name for name in self.view.case.coarse.variables if subject.offers(name)]
-        values = self.view.predictions[model].read(offered.index(self.variable), chunk)
+        values = self.view.predictions[model].read(subject.channel(self.view.case, self.variable), chunk)
         return values[(..., *self.view.window.cells)].astype(np.float64)
 
     def rival(self, rival: Rival, closure: Closure, chunk: slice) -> FloatArray:
@@ -125,7 +124,7 @@ def views(case: Case, subjects: Sequence[Subject], tasks: Sequence[Task], protoc
     A model that refines space only is given the whole series too; that is its task in space.
     """
     r = case.how.time_factor
-    given = {subject.name: case.coarse.select(_offered(case, subject)) for subject in subjects}
+    given = {subject.name: subject.inputs(case) for subject in subjects}
     found = False
     if "joint" in tasks and len(case.coarse.times) > 1:
         predictions = {subject.name: subject.run(given[subject.name]) for subject in subjects}
@@ -170,7 +169,3 @@ class SingleFrames:
     def read(self, channel: int, frames: slice) -> Values:
         """(M, t, H, W) of one variable."""
         return np.concatenate([part.read(channel, slice(0, 1)) for part in self.parts[frames]], axis=1)
-
-
-def _offered(case: Case, subject: Subject) -> list[str]:
-    return [name for name in case.coarse.variables if subject.offers(name)]

@@ -197,3 +197,25 @@ def test_under_cell_the_hull_ends_in_the_middle_of_the_outermost_cells(fine_file
     error = fine.astype(np.float32) - truth[:13, 3 : rows - 3, 3 : cols - 3]
     expected = np.sqrt(np.average((error**2).mean(axis=(0, 2)), weights=area[3 : rows - 3]))
     assert by_key(evaluation)["t2m", "interpolated"].rmse == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_model_is_given_all_that_it_needs_and_scored_on_what_was_asked_for(tmp_path):
+    path = write_fine(tmp_path / "wind.nc", variables=("u10", "v10"))
+    seen = []
+
+    def predict(coarse):
+        seen.append(coarse.variables)
+        speed = coarse.load()[:, [coarse.variables.index("wspd")]]
+        return BASELINES["bicubic/linear"](speed, 6, 6 if len(coarse.times) > 1 else 1, NODE).astype(np.float32)
+
+    # of three inputs it gives the speed alone, which the file does not hold but implies
+    subject = Subject("speed", predict, 6, 6, NODE, variables=("wspd",), needs=("u10", "v10", "wspd"))
+    evaluation = evaluate(subject, Settings((path,), metrics=(), by_terrain=False))
+    assert {variable for _, variable in evaluation.tasks()} == {"wspd"}
+    assert set(seen) == {("wspd", "u10", "v10")}
+    line = by_key(evaluation)["wspd", "interpolated"]
+    assert line.rmse == pytest.approx(evaluation.rmse()["joint", "wspd", "interpolated"]["bicubic/linear"], rel=0.2)
+    assert evaluation.cases[0].left_out == (
+        "u10: not among the model's variables",
+        "v10: not among the model's variables",
+    )
