@@ -2,18 +2,21 @@
 
 Set-up (its TensorFlow wants an older NumPy than ours, hence an environment of its own):
 
-    python3 -m venv build/peers && build/peers/bin/pip install 'tensorflow-cpu==2.15.1' 'NREL-phygnn==0.0.30' 'numpy<2'
+    benchmarks/peers/setup.sh build/peers
     build/peers/bin/python benchmarks/peers/sup3r_generator.py --size 24
+    build/peers/bin/python benchmarks/peers/sup3r_generator.py --size 16 --train
 
 The layers are those of the published `gen_3x_4x_2f` network (16 residual blocks of two 3-D convolutions, 64 wide, with
 reflect padding), its expansions changed to 2·3 in time and 6 in space: 4.27 million parameters, random weights. Prints
-one JSON object: seconds of every repeat of one forward pass of (1, size, size, 8, 5).
+one JSON object: seconds of every repeat of one forward pass of (1, size, size, 8, 5), or of one training step: forward,
+mean absolute error, gradients, Adam, compiled to one graph.
 """
 
 import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -48,6 +51,25 @@ def generator() -> CustomNetwork:
     return CustomNetwork(hidden_layers=layers)
 
 
+def training_step(network: CustomNetwork, coarse: tf.Tensor, fine_shape: tuple[int, ...]) -> Callable[[], object]:
+    """One step of the content loss by Adam, as the peer trains its generator before and beside the adversary."""
+    fine = tf.constant(np.random.default_rng(1).standard_normal(fine_shape, np.float32))
+    optimizer = tf.keras.optimizers.Adam(1e-4)
+    optimizer.build(network.weights)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            made = coarse
+            for layer in network.layers:
+                made = layer(made)
+            loss = tf.reduce_mean(tf.abs(made - fine))
+        optimizer.apply_gradients(zip(tape.gradient(loss, network.weights), network.weights, strict=True))
+        return loss
+
+    return lambda: step().numpy()
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,6 +77,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--train", action="store_true", help="time training steps")
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     network = generator()
@@ -65,10 +88,13 @@ def main() -> None:
         return network.predict(coarse, to_numpy=False)
 
     fine = forward()
+    work = training_step(network, coarse, fine.shape) if options.train else forward
+    if options.train:
+        work()  # traced and compiled
     seconds = []
     for _ in range(options.repeats):
         start = time.perf_counter()
-        forward()
+        work()
         seconds.append(time.perf_counter() - start)
     parameters = int(sum(np.prod(weight.shape) for weight in network.weights))
     print(json.dumps({"in": shape, "out": list(fine.shape), "parameters": parameters, "seconds": seconds}))

@@ -99,6 +99,9 @@ class TrainCommand(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """With our loggers and callbacks, writing into the run's folder."""
+        for key, place in OURS.items():
+            if self.config["trainer"][key] is not None:
+                raise UsageError(f"trainer.{key} has no part in a run", f"trainer.{key}", f"use {place}")
         if self.config["estimate"]:
             kwargs |= {"callbacks": [self.measure], "logger": False, "enable_checkpointing": False}
             kwargs |= {"num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False}
@@ -108,9 +111,6 @@ class TrainCommand(LightningCLI):
             ours = self._callbacks(next((each for each in loggers if isinstance(each, CurveLog)), None))
             kept = any(isinstance(each, Checkpoint) for each in ours)
             kwargs |= {"callbacks": ours, "logger": loggers, "enable_checkpointing": kept, "plugins": self._plugins()}
-        for key, place in OURS.items():
-            if self.config["trainer"][key] is not None:
-                raise UsageError(f"trainer.{key} has no part in a run", f"trainer.{key}", f"use {place}")
         kwargs |= placement(self.config_init["trainer"])
         made: Trainer = super().instantiate_trainer(default_root_dir=self.folder, **kwargs)
         wanted = str(self.config["trainer"]["precision"] or "32-true")
