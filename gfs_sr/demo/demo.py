@@ -123,7 +123,7 @@ def _comparison(
     hour = fine.times.lead_hours[frame]
     return Comparison(
         title=f"{name}, lead time {hour:g} h",
-        units=row.units,
+        variable=name,
         grid=fine.grid,
         coarse_grid=coarse.grid,
         coarse=coarse_values[frame // r, channel],

@@ -16,7 +16,7 @@ class Comparison:
     """One row of maps."""
 
     title: str
-    units: str
+    variable: str
     grid: Grid
     coarse_grid: Grid
     coarse: Field
@@ -33,31 +33,26 @@ def draw(rows: list[Comparison], path: Path, heading: str) -> None:
     # imported here: matplotlib takes longer to import than the demo's inference
     from matplotlib.figure import Figure
 
+    from gfs_sr.evaluation.plots.maps import Panel, Scale, draw_map
+    from gfs_sr.evaluation.plots.style import ERROR_COLORS, display, error_limit, field_limits, number, palette
+
     titles = ["coarse input", "model", "best interpolation", "truth", "model − truth", "interpolation − truth"]
     figure = Figure(figsize=(17, 0.9 + 2.75 * len(rows)), layout="constrained")
     figure.suptitle(heading, fontsize=13)
     axes = figure.subplots(len(rows), 6, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
-        low, high = np.nanpercentile(row.truth, [1, 99])
-        errors = [row.model - row.truth, row.baseline - row.truth]
-        limit = float(np.nanpercentile(np.abs(np.stack(errors)), 99)) or 1.0
-        fields = [row.coarse, row.model, row.baseline, row.truth, *errors]
+        shown, colors = display(row.variable), palette(row.variable)
+        errors = [shown.error(row.model - row.truth), shown.error(row.baseline - row.truth)]
+        limit = error_limit(errors)
+        values = Scale(shown.units, colors.name, *field_limits(shown.field(row.truth), colors.centered))
+        differences = Scale(shown.difference, ERROR_COLORS, -limit, limit)
+        fields = [*(shown.field(field) for field in (row.coarse, row.model, row.baseline, row.truth)), *errors]
+        extent = row.grid.lat, row.grid.lon
         for index, (axis, field) in enumerate(zip(line, fields, strict=True)):
             grid = row.coarse_grid if index == 0 else row.grid
-            is_error = index > 3
-            image = axis.pcolormesh(
-                grid.lon,
-                grid.lat,
-                field,
-                shading="nearest",
-                cmap="RdBu_r" if is_error else "viridis",
-                vmin=-limit if is_error else low,
-                vmax=limit if is_error else high,
-                rasterized=True,
-            )
+            scale = differences if index > 3 else values
+            image = draw_map(axis, Panel(titles[index], "", field, grid.lat, grid.lon, scale), extent)
             axis.set_aspect(1 / np.cos(np.deg2rad(row.grid.lat.mean())))
-            axis.set_xlim(row.grid.lon[0], row.grid.lon[-1])
-            axis.set_ylim(row.grid.lat[-1], row.grid.lat[0])
             axis.set_xticks([])
             axis.set_yticks([])
             if axis in axes[0]:
@@ -69,10 +64,12 @@ def draw(rows: list[Comparison], path: Path, heading: str) -> None:
                 axis.set_xlabel(row.model_label, fontsize=9)
             if index == 2:
                 axis.set_xlabel(row.baseline_label, fontsize=9)
-            if is_error:
-                axis.set_xlabel(f"RMSE {np.sqrt(np.nanmean(field**2)):.3g} {row.units}", fontsize=9)
-            if index == 3:
-                figure.colorbar(image, ax=line[:4], location="right", shrink=0.9, pad=0.01, label=row.units)
-            if index == 5:
-                figure.colorbar(image, ax=line[4:], location="right", shrink=0.9, pad=0.01, label=row.units)
+            if index > 3:
+                size = number(float(np.sqrt(np.nanmean(field**2))))
+                axis.set_xlabel(f"RMSE {size} {scale.label}", fontsize=9)
+            if index in (3, 5):
+                panels = line[:4] if index == 3 else line[4:]
+                figure.colorbar(
+                    image, ax=panels, location="right", shrink=0.9, pad=0.01, extend="both", label=scale.label
+                )
     figure.savefig(path, dpi=110)
