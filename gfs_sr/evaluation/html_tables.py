@@ -30,11 +30,13 @@ def table(
 def glance(lines: Sequence[Line]) -> str:
     """Variable by variable: the error, the best interpolations', the skill, and what that means in words."""
     rows = []
+    only_space = all(line.task == "space" for line in lines)
     for line in lines:
         shown = display(line.variable)
+        alone = ", space alone" if line.task == "space" and not only_space else ""
         own, plain, sharp = (number(shown.error(x)) for x in (line.rmse, line.rmse_plain, line.rmse_sharpened))
         rows.append(
-            f"<tr><th scope=row>{escape(lookup(line.variable).long_name)} <small>{line.variable}</small></th>"
+            f"<tr><th scope=row>{escape(lookup(line.variable).long_name)} <small>{line.variable}{alone}</small></th>"
             f"<td class=text>{verdict_word(line)}</td><td>{own} {shown.difference}</td>"
             f"<td>{sharp}<small>{escape(line.best_sharpened.removeprefix(SHARPENED))}</small></td>"
             f"{skill_cell(line.skill_sharpened, line.skill_sharpened_ci)}"
@@ -45,9 +47,16 @@ def glance(lines: Sequence[Line]) -> str:
     return table("Verdict per variable", head, rows, text_columns=(0, 1))
 
 
+def strictest(line: Line) -> tuple[float, Interval | None]:
+    """Skill against the best of all interpolations, sharpened or not, with its interval."""
+    if line.skill_plain < line.skill_sharpened:
+        return line.skill_plain, line.skill_plain_ci
+    return line.skill_sharpened, line.skill_sharpened_ci
+
+
 def verdict_word(line: Line) -> str:
-    """What the skill against the best sharpened interpolation amounts to."""
-    value, interval = line.skill_sharpened, line.skill_sharpened_ci
+    """What the skill against the best of all interpolations amounts to."""
+    value, interval = strictest(line)
     if not math.isfinite(value):
         return "cannot be said"
     if abs(value) <= NO_DIFFERENCE:

@@ -8,8 +8,8 @@ from importlib.resources import files
 from gfs_sr.evaluation import html_tables as tables
 from gfs_sr.evaluation.gallery.section import Group, Section
 from gfs_sr.evaluation.picture import Picture
-from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line, Task
-from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, percent
+from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line
+from gfs_sr.evaluation.result import Evaluation, percent
 from gfs_sr.evaluation.slider import films_html
 
 SPACE = {"joint": "between the coarse points and frames", "space": "between the coarse points"}
@@ -68,34 +68,39 @@ def page(evaluation: Evaluation, sections: Sequence[Section], embedded: frozense
 
 
 def headline(evaluation: Evaluation) -> str:
-    """The finding in one sentence."""
+    """The finding in one sentence: against the best of all interpolations, variable by variable."""
     lines = _headline_lines(evaluation)
     model = evaluation.model
     if not lines:
         return f"{model} could not be compared"
-    clear = sum(tables.verdict_word(line) == "clearly better" for line in lines)
-    better = sum(line.skill_sharpened > NO_DIFFERENCE for line in lines)
-    worse = sum(line.skill_sharpened < -NO_DIFFERENCE for line in lines)
+    words = [tables.verdict_word(line) for line in lines]
+    better, clear = (sum(word.startswith(start) for word in words) for start in (("better", "clearly b"), "clearly b"))
+    worse = sum(word.startswith(("worse", "clearly w")) for word in words)
+    chance = sum(word == "better, within chance" for word in words)
     count = len(lines)
-    where = SPACE[lines[0].task]
-    of_all = f"{'its one variable' if count == 1 else f'all {count} variables'}"
-    if better == count:
-        sure = "" if clear == 0 else " beyond doubt" if clear == count else f", for {clear} of them beyond doubt"
-        return f"{model} restores detail {where} better than every interpolation, for {of_all}{sure}"
+    tasks = {line.task for line in lines}
+    where = f" {SPACE[tasks.pop()]}" if len(tasks) == 1 else ""
     if better == 0:
-        return f"{model} restores no detail {where} that the best interpolation does not, for any of {count} variables"
-    return (
-        f"{model} restores detail {where} better than every interpolation for {better} of {count} variables, worse for "
-        f"{worse}"
-    )
+        each = "its one variable" if count == 1 else f"any of {count} variables"
+        return f"{model} restores no detail{where} that the best interpolation does not, for {each}"
+    what = f"{model} restores detail{where} better than every interpolation"
+    if better < count:
+        return f"{what} for {better} of {count} variables, worse for {worse}"
+    each = "its one variable" if count == 1 else f"all {count} variables"
+    if chance == count:
+        return f"{what}, for {each}, but within chance"
+    sure = " beyond doubt" if clear == count else f", for {clear} of them beyond doubt" if clear else ""
+    return f"{what}, for {each}{sure}"
 
 
 def _headline_lines(evaluation: Evaluation) -> list[Line]:
-    lines = [
-        line for line in evaluation.lines() if line.model == evaluation.model and line.lead_class == INTERPOLATED
-    ]  # fmt: skip
-    task: Task = "joint" if any(line.task == "joint" for line in lines) else "space"
-    return [line for line in lines if line.task == task]
+    """One per variable: in space and time together where that was scored."""
+    best: dict[str, Line] = {}
+    for line in evaluation.lines():
+        is_own = line.model == evaluation.model and line.lead_class == INTERPOLATED
+        if is_own and (line.variable not in best or line.task == "joint"):
+            best[line.variable] = line
+    return list(best.values())
 
 
 def _facts(evaluation: Evaluation) -> str:
@@ -118,7 +123,7 @@ def _verdict(evaluation: Evaluation) -> str:
     return (
         "<section class=verdict aria-labelledby=verdict-title>"
         f"<h2 id=verdict-title>{escape(headline(evaluation))}.</h2>"
-        f"{_average(evaluation, lines[0].task) if lines else ''}{sentences}</section>"
+        f"{_average(evaluation, lines)}{sentences}</section>"
         f"{tables.glance(lines) if lines else ''}"
         "<p class=note>RMSE: typical size of the error over the interpolated lead times. Small print under a skill is "
         "its 95% interval from resampled blocks of the forecasts; “clearly” means that it leaves out 0. The sharpened "
@@ -126,8 +131,9 @@ def _verdict(evaluation: Evaluation) -> str:
     )
 
 
-def _average(evaluation: Evaluation, task: Task) -> str:
-    found = [one for one in evaluation.overall() if one.task == task and one.model == evaluation.model]
+def _average(evaluation: Evaluation, lines: Sequence[Line]) -> str:
+    tasks = {line.task for line in lines}
+    found = [one for one in evaluation.overall() if {one.task} == tasks and one.model == evaluation.model]
     if not found or found[0].variables < 2:
         return ""
 

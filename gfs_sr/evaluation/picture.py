@@ -15,6 +15,7 @@ from gfs_sr.evaluation.plots.style import DPI, Drawing
 Kind = Literal["chart", "wide", "map"]
 PALETTE_COLORS = 256
 MAP_DPI = 150  # maps are wide: 12 inches at most
+MAP_PIXELS = 2_200_000  # a taller sheet is drawn coarser
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def data_uri(data: bytes, extension: str = "png") -> str:
 def picture(name: str, drawing: Drawing, caption: str, kind: Kind = "chart") -> Picture:
     """Draw it into a palette PNG: half of a true-color one, and every reader shows it."""
     figure = drawing.figure
-    figure.set_dpi(MAP_DPI if kind == "map" else DPI)
+    width, height = figure.get_size_inches()
+    figure.set_dpi(min(MAP_DPI, float(np.sqrt(MAP_PIXELS / (width * height)))) if kind == "map" else DPI)
     pixels = raster(FigureCanvasAgg(figure))
     return Picture(
         name, png(Image.fromarray(pixels)), (pixels.shape[1], pixels.shape[0]), drawing.finding, drawing.alt, caption,

@@ -54,10 +54,10 @@ def outline(html):
     return Outline(html)
 
 
-def line(variable="t2m", skill=0.2, interval=(0.1, 0.3), task="joint", model="m"):
+def line(variable="t2m", skill=0.2, interval=(0.1, 0.3), task="joint", model="m", plain=0.9):
     return Line(
-        model, task, variable, "K", "all", "interpolated", 0.8, "bicubic/linear", 1.0, 0.2, "sharpened bicubic/linear",
-        0.8 / (1 - skill), skill, (0.1, 0.3), interval,
+        model, task, variable, "K", "all", "interpolated", 0.8, "bicubic/linear", 8.0, plain,
+        "sharpened bicubic/linear", 0.8 / (1 - skill), skill, (plain - 0.1, plain + 0.1), interval,
     )  # fmt: skip
 
 
@@ -78,17 +78,19 @@ class Told:
     [
         ([(0.2, (0.1, 0.3)), (0.1, (0.05, 0.2))], "better than every interpolation, for all 2 variables beyond doubt"),
         ([(0.2, (0.1, 0.3)), (0.1, (-0.05, 0.2))], "for all 2 variables, for 1 of them beyond doubt"),
+        ([(0.2, (-0.1, 0.3)), (0.1, (-0.05, 0.2))], "for all 2 variables, but within chance"),
         ([(0.2, None)], "better than every interpolation, for its one variable"),
         ([(0.2, None), (-0.1, None), (0.0, None)], "for 1 of 3 variables, worse for 1"),
         ([(-0.1, None), (0.0001, None)], "no detail between the coarse points and frames that the best interpolation"),
     ],
 )
 def test_the_headline_says_what_was_found_and_how_sure_it_is(skills, words):
-    assert words in headline(Told(*(line(skill=value, interval=interval) for value, interval in skills)))
+    assert words in headline(Told(*(line(f"{k}", value, interval) for k, (value, interval) in enumerate(skills))))
 
 
 def test_the_headline_is_about_space_and_time_where_that_was_scored():
-    assert "points and frames" in headline(Told(line(), line(task="space", skill=-0.5)))
+    assert "points and frames better" in headline(Told(line(), line(task="space", skill=-0.5)))
+    assert "restores detail better" in headline(Told(line("t2m"), line("msl", task="space")))
     assert "between the coarse points better" in headline(Told(line(task="space")))
 
 
@@ -101,6 +103,12 @@ def test_the_headline_is_about_space_and_time_where_that_was_scored():
 )  # fmt: skip
 def test_a_skill_becomes_a_word(value, interval, word):
     assert html_tables.verdict_word(line(skill=value, interval=interval)) == word
+
+
+def test_the_opponent_is_the_best_interpolation_sharpened_or_not():
+    lost = line(skill=0.2, plain=-0.3)
+    assert html_tables.verdict_word(lost) == "clearly worse"
+    assert "no detail" in headline(Told(lost))
 
 
 def test_the_verdict_comes_first(real_report, html, outline):
