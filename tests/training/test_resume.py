@@ -1,13 +1,16 @@
 import csv
 import random
 import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from gfs_sr.errors import CheckpointInvalid, MissingFile, TrainingFailed, UsageError
+from gfs_sr.errors import CheckpointInvalid, Interrupted, MissingFile, TrainingFailed, UsageError
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training.curve_log import CurveLog
 from gfs_sr.training.main import _take_up, main, parse, run
@@ -209,3 +212,21 @@ def test_the_curve_keeps_what_the_checkpoint_counts_and_no_more(tmp_path):
     ]
     with pytest.warns(UserWarning, match="3 of the 9 rows"):
         CurveLog(tmp_path).start(9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on(tmp_path, sent):
+    given = arguments(
+        tmp_path, FACTORIZED, steps=500, **{"trainer.log_every_n_steps": "1", "checkpoints.every_steps": "1"}
+    )
+    command = [str(Path(sys.executable).with_name("gfs-sr")), "train", *given]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "run" / "csv" / "metrics.csv"
+    while process.poll() is None and (not rows.is_file() or rows.read_bytes().count(b"\n") < 9):
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == Interrupted.exit_code
+    assert "go on with --ckpt_path last" in said
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] > 0
