@@ -194,6 +194,7 @@ class Stages:
         later = np.clip(-(-frames // r) - window.first_frame, 0, inside.size - 1)
         by_frame[~(inside[earlier] & inside[later])] |= np.uint8(Quality.OUTSIDE_TRAINING_ENVELOPE)
         rows = job.horizontal.outside_rows[region.first_row : region.first_row + region.rows]
-        rim = rows[:, None] | job.horizontal.outside_columns[None, :]
         flags = block.views(region)[1]
-        flags[...] = by_frame[:, None, None] | np.where(rim, np.uint8(Quality.EXTRAPOLATED_IN_SPACE), np.uint8(0))
+        beyond = np.uint8(Quality.EXTRAPOLATED_IN_SPACE)
+        np.bitwise_or(by_frame[:, None, None], beyond * rows[None, :, None], out=flags)
+        np.bitwise_or(flags, beyond * job.horizontal.outside_columns, out=flags)
