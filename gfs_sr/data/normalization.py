@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.data.moments import Moments
 from gfs_sr.errors import MissingVariable, ShapeMismatch
 
 EPSILON = 1e-6  # added to the spread, as in the seed system, so that a constant field stays finite
@@ -16,10 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Count, mean and sum of squared deviations of each variable; missing values are not counted.
-
-    Source: Welford 1962 (Technometrics 4); merging after Chan, Golub & LeVeque 1979 (Stanford STAN-CS-79-773).
-    """
+    """Count, mean and sum of squared deviations of each variable; missing values are not counted."""
 
     variables: tuple[str, ...]
     count: FloatArray  # (C,)
@@ -45,12 +43,8 @@ class Statistics:
             raise ShapeMismatch(
                 f"values have shape {values.shape}", "statistics", f"give (..., {len(self.variables)}, H, W)"
             )
-        columns = np.moveaxis(np.asarray(values, np.float64), -3, 0).reshape(len(self.variables), -1)
-        valid = np.isfinite(columns)
-        count = valid.sum(axis=1).astype(np.float64)
-        mean = np.where(valid, columns, 0.0).sum(axis=1) / np.maximum(count, 1)
-        squares = (np.where(valid, columns - mean[:, None], 0.0) ** 2).sum(axis=1)
-        return self.merge(Statistics(self.variables, count, mean, squares))
+        columns = np.moveaxis(np.asarray(values), -3, 0).reshape(len(self.variables), -1)
+        return self.merge(self._of(Moments.of(columns, axes=(1,))))
 
     def merge(self, other: "Statistics") -> "Statistics":
         """Of both sets of values together; order does not matter."""
@@ -60,15 +54,14 @@ class Statistics:
                 "merging statistics",
                 "fit both over the same variables in the same order",
             )
-        count = self.count + other.count
-        share = other.count / np.maximum(count, 1)
-        gap = other.mean - self.mean
-        return Statistics(
-            self.variables,
-            count,
-            self.mean + gap * share,
-            self.squares + other.squares + gap**2 * self.count * share,
-        )
+        return self._of(self._moments().merge(other._moments()))
+
+    def _moments(self) -> Moments:
+        unknown = np.full_like(self.mean, np.nan)  # the range is not kept
+        return Moments(self.count, self.mean, self.squares, unknown, unknown)
+
+    def _of(self, moments: Moments) -> "Statistics":
+        return Statistics(self.variables, moments.count.ravel(), moments.mean.ravel(), moments.squares.ravel())
 
     def select(self, variables: Sequence[str]) -> "Statistics":
         """Of these variables, in this order.

@@ -25,7 +25,7 @@ from gfs_sr.training.open_source import open_source
 from gfs_sr.training.paired_set import PairedSet
 from gfs_sr.training.samples import Sampler as SampleSampler
 from gfs_sr.training.samples import StreamConfig, Task
-from gfs_sr.training.split import Parts, SplitConfig, split_fields
+from gfs_sr.training.split import Parts, SplitConfig, check_split, split_fields
 from gfs_sr.training.stored_set import StoredSet
 from gfs_sr.training.units import fit_scalings, units_of
 from gfs_sr.training.windows import generator
@@ -227,7 +227,10 @@ class TrainingData(L.LightningDataModule):
         network = self.trainer.lightning_module.network
         assert isinstance(network, Model)  # `Supervised` builds one
         margin = network.reach if isinstance(network.reach, Reach) else Reach.space(self.context)
+        check_split(self.split, self.validation)
         self.sets = self.read()
+        if self.cache is not None and not any(isinstance(each, StoredSet) for each in self.sets):
+            raise UsageError("data.cache serves stored sources, and none is", "data.cache", "leave it out")
         if self.split.kind != "source":
             self.parts = split_fields(self.sets, self.split)
         self.scaling = self._fitted(network)

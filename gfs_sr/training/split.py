@@ -45,6 +45,26 @@ def split_fields(sets: Sequence[Fields], config: SplitConfig) -> Parts:
     return found
 
 
+def check_split(config: SplitConfig, validation: Sequence[str]) -> None:
+    """Refuse what would be given without effect.
+
+    Raises:
+        UsageError: dates or regions of another kind of split, or sources to validate on beside a split.
+    """
+    for kind, given in (("date", config.dates), ("region", config.regions)):
+        if given and config.kind != kind:
+            raise UsageError(
+                f"data.split is by {config.kind}, and {kind}s are given",
+                "data.split",
+                f"write kind: {kind}, or drop them",
+            )
+    if config.kind != "source" and validation:
+        raise UsageError(
+            f"data.split is by {config.kind}, and sources to validate on are given", "data.validation",
+            "leave out one of the two",
+        )  # fmt: skip
+
+
 def _check_parts(config: SplitConfig) -> None:
     choices: dict[str, Mapping[str, object]] = {
         "date": config.dates, "ratio": config.ratios, "region": config.regions

@@ -205,6 +205,13 @@ def test_a_network_with_units_of_its_own_takes_no_scalers(tmp_path):
         main.main(arguments(tmp_path, text, steps=2, epochs=1, **{"data.folder": str(tmp_path)}))
 
 
+def test_a_cache_without_stored_sources_is_refused(tmp_path):
+    fine_store(tmp_path / "fine.zarr")
+    more = {"data.folder": str(tmp_path), "data.cache": str(tmp_path / "cache")}
+    with pytest.raises(UsageError, match="serves stored sources"):
+        main.main(arguments(tmp_path, STORED.replace(", stored: true", ""), steps=2, epochs=1, **more))
+
+
 def test_stored_sources_are_opened_without_being_read(tmp_path):
     fine_store(tmp_path / "fine.zarr")
     cache = ChunkCache(2**20)

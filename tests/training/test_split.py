@@ -7,7 +7,7 @@ from gfs_sr.data.chunk_cache import ChunkCache
 from gfs_sr.data.sources.blocks import open_blocks
 from gfs_sr.errors import NothingToUpscale, UsageError
 from gfs_sr.training.field_set import FieldSet
-from gfs_sr.training.split import PARTS, SplitConfig, split_fields
+from gfs_sr.training.split import PARTS, SplitConfig, check_split, split_fields
 from gfs_sr.training.stored_set import StoredSet
 from tests.data.test_blocks import dataset
 
@@ -134,3 +134,15 @@ def test_what_cannot_be_split_is_refused():
             split_fields(whole, config)
     with pytest.raises(NothingToUpscale, match="left to train on"):
         split_fields(whole, SplitConfig("date", dates={"train": ["2020-03-01", "2020-03-02"]}))
+
+
+def test_what_would_have_no_effect_is_refused():
+    dates = by_date("2021-03-01 2021-03-02", "2021-03-03 2021-03-03")
+    check_split(dates, [])
+    check_split(SplitConfig(), ["era5"])
+    with pytest.raises(UsageError, match="sources to validate on"):
+        check_split(dates, ["era5"])
+    with pytest.raises(UsageError, match="by source, and dates are given"):
+        check_split(SplitConfig(dates=dates.dates), [])
+    with pytest.raises(UsageError, match="by ratio, and regions are given"):
+        check_split(SplitConfig("ratio", regions={"train": [1, 0, 0, 1]}), [])
