@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.interpolation import BASELINES
+from gfs_sr.data.transforms import Transform
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.cases import Case
 from gfs_sr.evaluation.prediction import ArrayPrediction, Prediction, ScratchSink
@@ -96,7 +97,12 @@ class Subject:
             registration=contract.registration,
             variables=contract.outputs,
             needs=() if contract.any_subset else contract.inputs,
-            scaling={each: (row.mean, row.sd) for each, row in contract.normalization.items()},
+            # scores on a scale of their own are linear in the value: bent units have none
+            scaling={
+                each: (row.mean, row.sd)
+                for each, row in contract.normalization.items()
+                if row.transform is Transform.LINEAR
+            },
             facts={
                 "family": contract.family,
                 "SHA-256": upscaler.artifact.sha256,
