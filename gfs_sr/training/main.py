@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import Logger
 from gfs_sr.data.whole_file import write_text
 from gfs_sr.errors import Interrupted, TrainingFailed, UsageError
 from gfs_sr.training import callbacks
+from gfs_sr.training.adversarial import Adversarial
 from gfs_sr.training.closed_form import ClosedForm
 from gfs_sr.training.curve_log import CurveLog
 from gfs_sr.training.datamodule import TrainingData
@@ -28,13 +29,15 @@ from gfs_sr.training.distributed import placement
 from gfs_sr.training.estimate import Estimate, Measure
 from gfs_sr.training.loggers import LoggerName, WandbConfig, make_loggers
 from gfs_sr.training.plan import Plan, logged_steps, take_up
-from gfs_sr.training.presets import PRESETS, asked_for
+from gfs_sr.training.presets import PRESETS, asked_for, last_word
 from gfs_sr.training.resume import LastCheckpoint, WholeFiles
 from gfs_sr.training.supervised import Supervised
 from gfs_sr.training.warm_start import WarmStart, start_from
 
 SUMMARY = "summary.json"  # in the folder of a run that has ended well
 DEFAULTS = {"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0}
+
+TRAININGS: dict[str, type[Supervised]] = {"supervised": Supervised, "adversarial": Adversarial}
 
 # what the Trainer would take and a run decides by a key of its own
 OURS = {"logger": "loggers", "default_root_dir": "output", "enable_checkpointing": "checkpoints"}
@@ -59,6 +62,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     """Our own options beside model, data and trainer."""
     add = parser.add_argument
     add("--output", default=None, help="Run folder; default: runs/ and the model's name.")
+    add("--training", type=Literal["supervised", "adversarial"], default="supervised", help="How a network learns.")
     add("--preset", default="none", help=f"Defaults that every given key beats: {', '.join(PRESETS)}.")
     add(
         "--ckpt_path",
@@ -197,6 +201,7 @@ def main(argv: Sequence[str] | None = None) -> Path | Estimate:
 
 def parse(argv: list[str] | None) -> TrainCommand:
     """Configuration file and dotted keys -> the objects of a run."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
         with warnings.catch_warnings():
             # `gfs-sr train` hands its own arguments on, which Lightning takes for a mistake
@@ -204,8 +209,8 @@ def parse(argv: list[str] | None) -> TrainCommand:
             # a precision that a device lacks is refused below, not replaced
             warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU")
             return TrainCommand(
-                sys.argv[1:] if argv is None else argv,
-                model_class=Supervised,
+                argv,
+                model_class=TRAININGS.get(last_word("training", argv) or "supervised", Supervised),
                 datamodule_class=TrainingData,
                 run=False,
                 save_config_callback=None,
@@ -281,6 +286,7 @@ _UNKNOWN = re.compile(
     r"|[Uu]nrecognized arguments: --([\w.]+)"
     r"|No action for key \"([\w.]+)\""
     r"|[Oo]ption '([\w.]+)' is not accepted"
+    r"|does not accept option '([\w.]+)'"
 )
 
 
@@ -291,6 +297,8 @@ def usage_error(message: str) -> UsageError:
     if found is None:
         return UsageError(text, "gfs-sr train", "see gfs-sr train --help")
     key = next(group for group in found.groups() if group)
+    if key.removeprefix("model.").startswith("adversarial"):
+        return UsageError(f"unknown key {key!r}", "gfs-sr train", "give training: adversarial")
     known = known_keys()
     last_part = key.rpartition(".")[2]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
@@ -301,7 +309,7 @@ def usage_error(message: str) -> UsageError:
 def known_keys() -> list[str]:
     """Every key that a configuration may hold."""
     parser = LightningArgumentParser()
-    parser.add_lightning_class_args(Supervised, "model")
+    parser.add_lightning_class_args(Adversarial, "model")  # the keys of all ways to learn
     parser.add_lightning_class_args(TrainingData, "data")
     parser.add_class_arguments(Trainer, "trainer")
     add_options(parser)

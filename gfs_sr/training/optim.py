@@ -94,6 +94,7 @@ def make_optimizer(
     steps: int,
     epochs: int,
     fitted: Iterable[nn.Parameter] = (),
+    others: Iterable[dict[str, Any]] = (),
     fused: bool = False,
 ) -> dict[str, Any]:
     """The optimizer and its schedule, as Lightning's `configure_optimizers` gives them.
@@ -104,6 +105,7 @@ def make_optimizer(
         steps: of the whole run.
         epochs: of the whole run.
         fitted: those among `parameters` that a closed form set: a twentieth of the rate, no decay.
+        others: groups of further parameters, with what differs for them.
         fused: one kernel for all weights. It would unscale 16-bit gradients by itself, before they can be clipped.
     """
     slow = list(fitted)
@@ -111,6 +113,7 @@ def make_optimizer(
     groups: list[dict[str, Any]] = [{"params": fast}]
     if slow:
         groups.append({"params": slow, "lr": FITTED_RATE * config.lr, "weight_decay": 0.0})
+    groups += others
     method = {"adamw": AdamW, "adam": Adam}[config.method]
     optimizer: Optimizer = method(
         groups, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=fused

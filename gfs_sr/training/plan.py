@@ -55,7 +55,7 @@ class Plan:
             "data.coarse_time": str(data.coarse_time),
             "data.augment": data.augment,
             "data.area_weights": data.area_weights,
-            "model.loss": asdict(model.loss),
+            **model.plan_facts(),
             "trainer.accumulate_grad_batches": accumulated,
             "trainer.gradient_clip_val": trainer.gradient_clip_val,
             "trainer.precision": str(trainer.precision),

@@ -30,6 +30,17 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "model.optimizer.milestones": [250, 450],
         "trainer.max_epochs": 500,
     },
+    # the downscaling family's conditional GAN: with training: adversarial
+    "dl4ds-cgan": {
+        "model.loss.weights": {"mae": 1.0},
+        "model.optimizer.method": "adam",
+        "model.optimizer.lr": 2e-4,
+        "model.optimizer.min_lr": 0.0,
+        "model.optimizer.betas": [0.5, 0.999],
+        "model.optimizer.weight_decay": 0.0,
+        "model.optimizer.schedule": "constant",
+        "trainer.max_epochs": 60,
+    },
     # the downscaling family's
     "dl4ds": {
         "model.loss.weights": {"mae": 1.0},
@@ -45,22 +56,26 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+def last_word(key: str, argv: Sequence[str]) -> str | None:
+    """What arguments, or the configuration files they name, give for a key of the top level, if anything."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{key}", dest="word")
+    parser.add_argument("-c", "--config", action="append", default=[])
+    known, _ = parser.parse_known_args(list(argv))
+    for path in reversed(known.config):
+        if known.word is None and Path(path).is_file():
+            held = yaml.safe_load(Path(path).read_text())
+            known.word = held.get(key) if isinstance(held, dict) else None
+    return None if known.word is None else str(known.word)
+
+
 def asked_for(argv: Sequence[str]) -> str:
     """The preset that arguments or the configuration files they name ask for; the last word counts.
 
     Raises:
         UsageError: no preset of that name.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset")
-    parser.add_argument("-c", "--config", action="append", default=[])
-    known, _ = parser.parse_known_args(list(argv))
-    name = known.preset
-    for path in reversed(known.config):
-        if name is None and Path(path).is_file():
-            held = yaml.safe_load(Path(path).read_text())
-            name = held.get("preset") if isinstance(held, dict) else None
-    name = name or "none"
+    name = last_word("preset", argv) or "none"
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""

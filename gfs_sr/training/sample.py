@@ -29,13 +29,13 @@ def validation_sample(held_out: Sequence[Fields], others: Sequence[Fields], mode
 
     def merit(fields: Fields) -> tuple[bool, int, bool]:
         moves = fields.interval_hours > 0 and fields.shape[0] > (FRAMES - 1) * facts.time_factor
-        return moves, len(set(fields.variables) & set(facts.variables)), fields in held_out
+        return moves, len(set(fields.variables) & set(model.inputs)), fields in held_out
 
     first = max(regular, key=merit)
-    coarse, rows, columns = _coarse(first, facts.variables, model)
+    coarse, rows, columns = _coarse(first, model.inputs, model)
     fields: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = dict(coarse)
     borrowed = []
-    for name in facts.variables:
+    for name in model.inputs:
         for other in (*held_out, *others):
             if name not in fields and name in other.variables:
                 found, _, _ = _coarse(other, (name,), model)
@@ -49,7 +49,7 @@ def validation_sample(held_out: Sequence[Fields], others: Sequence[Fields], mode
     step = np.timedelta64(round((first.interval_hours or 1.0) * facts.time_factor * 3600), "s")
     times = TimeAxis(start, start + step * np.arange(FRAMES))
     source = first.source + (f" ({', '.join(borrowed)})" if borrowed else "")
-    return Sample(facts.variables, np.stack([fields[name] for name in facts.variables], axis=1), grid, times, source)
+    return Sample(model.inputs, np.stack([fields[name] for name in model.inputs], axis=1), grid, times, source)
 
 
 def _coarse(
@@ -57,7 +57,9 @@ def _coarse(
 ) -> tuple[dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]], int, int]:
     s, r = model.facts.scale_factor, model.facts.time_factor
     frames = [min(r * k, fields.shape[0] - 1) for k in range(FRAMES)]
-    extent = [min(CELLS, size // s) * s for size in fields.shape[1:]]
+    bound = model.source_grid  # a network with weights for every cell takes all of them
+    most = (CELLS, CELLS) if bound is None else (len(bound.lat), len(bound.lon))
+    extent = [min(count, size // s) * s for count, size in zip(most, fields.shape[1:], strict=True)]
     found = {}
     for channel, name in enumerate(fields.variables):
         if name in names:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.contract import Contract, Scaling
+from gfs_sr.data.calendar import SEASONS, season_of
 from gfs_sr.data.chunk_cache import Ranges
 from gfs_sr.data.coarsen import SIGMA, TimeReduction
 from gfs_sr.data.grid import Registration
@@ -38,6 +39,7 @@ class StreamConfig:
     kind: Kind = "space_time"  # single frames; fine frames between coarse ones; coarse frames between coarse ones
     batch: int = 4
     patch: int = 10  # coarse cells of the core
+    patch_columns: int = 0  # of the core; 0: as many as rows
     intervals: int = 1  # coarse frames of the core
     fractions: int | None = None  # times per interval, the frame itself and random ones; None: all of them
     time_factors: dict[int, float] = field(default_factory=dict)  # r -> how often; empty: the network's
@@ -53,6 +55,12 @@ class StreamConfig:
     pool_steps: int = 16
     # sigma of a Gaussian, fine cells -> how often the truth is blurred by it: sources differ in effective resolution
     smoothed: dict[float, float] = field(default_factory=dict)
+
+
+    @property
+    def columns(self) -> int:
+        """Coarse cells of the core from west to east."""
+        return self.patch_columns or self.patch
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,9 @@ class Task:
     sigma: float = SIGMA  # of the Gaussian that makes coarse fields, fine cells; NODE only
     time: TimeReduction = TimeReduction.EVERY  # which fine frames make a coarse one
     area: bool = False  # samples carry the weights of their cells
+    outputs: int | None = None  # of the variables, how many are given out; None: all
+    season: bool = False
+    is_bound: bool = False  # to one coarse grid, which starts at the first fine cell
 
     @classmethod
     def of(
@@ -92,11 +103,14 @@ class Task:
             context=context,
             one_by_one=contract.any_subset,
             statics=contract.statics_coarse or contract.statics_fine,
-            sun=bool(contract.predictors),
+            sun=any(each.name.startswith("solar_") for each in contract.predictors),
             fractions_given=contract.family == "fused",
             sigma=sigma,
             time=time,
             area=area,
+            outputs=None if contract.any_subset else len(contract.outputs),
+            season=any(each.name.startswith("season_") for each in contract.predictors),
+            is_bound=contract.source_grid is not None,
         )
 
 
@@ -159,7 +173,7 @@ class Sampler:
         pool = []
         for _ in range(stream.pool_blocks):
             fields = self.sets[int(rng.choice(len(self.sets), p=self.chances))]
-            blocks = fields.blocks((1, s * stream.patch, s * stream.patch))
+            blocks = fields.blocks((1, s * stream.patch, s * stream.columns))
             pool.append((fields, None if blocks is None else blocks[int(rng.integers(len(blocks)))]))
         return pool
 
@@ -191,7 +205,7 @@ class Sampler:
             wraps and view.transposed, phases[0], parts[0],
         )  # fmt: skip
         lon_axis = draw_axis(
-            rng, columns, stream.patch, margin.west, margin.east, s, task.registration,
+            rng, columns, stream.columns, margin.west, margin.east, s, task.registration,
             wraps and not view.transposed, phases[1], parts[1],
         )  # fmt: skip
         times = self._times(fields, rng, None if block is None else block[0])
@@ -208,6 +222,8 @@ class Sampler:
         if task.statics:
             told = not (augment and rng.random() < UNKNOWN_STATICS)
             sample |= self._statics(fields, view, lat_axis, lon_axis, told)
+        if task.season:
+            sample["predictor_coarse"] = _season(fields, (lat_axis.cells, lon_axis.cells), times)
         if task.sun and stream.kind != "space":
             told = not (augment and rng.random() < UNKNOWN_SUN)
             sample |= self._sun(fields, view, lat_axis, lon_axis, times, told)
@@ -218,6 +234,8 @@ class Sampler:
 
     def _phases(self, fields: Fields, view: View) -> tuple[int | None, int | None]:
         """At which rows and columns of the view coarse cells start, where they were given."""
+        if self.task.is_bound:
+            return 0, 0
         if fields.phase is None or self.stream.kind == "time":
             return None, None
         s = self.task.scale_factor
@@ -292,7 +310,7 @@ class Sampler:
             means: Array = values.reshape(len(channels), *members.shape, *values.shape[-2:]).mean(axis=2)
             return means
 
-        fine = seen(fields.read, times.fine, lat_axis.fine, lon_axis.fine)
+        fine = seen(fields.read, times.fine, lat_axis.fine, lon_axis.fine)[:, : task.outputs]
         finite = np.isfinite(fine)
         span = s if registration is Registration.CELL and self.stream.kind != "time" else 1
         valid = lat_axis.valid[:, None] & lon_axis.valid
@@ -382,6 +400,14 @@ def in_model_units(values: Array, scales: Sequence[Scaling], signs: Array, given
         physical = values[:, k] if units is None else units.denormalize(values[:, k])
         made[:, k] = scale.normalize(physical) if sign > 0 else -physical / scale.sd
     return made
+
+
+def _season(fields: Fields, cells: tuple[int, int], times: TimeWindow) -> Array:
+    """(T + context, 4, h, w): 1 for the season of each coarse frame, 0 for the others."""
+    maps = np.zeros((times.coarse.size, len(SEASONS), *cells), np.float32)
+    for frame, moment in enumerate(fields.times[times.coarse]):
+        maps[frame, season_of(moment)] = 1.0
+    return maps
 
 
 def _area(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow) -> Array:

@@ -67,7 +67,8 @@ class SkillMeter:
         outputs: dict[object, Tensor] = {None: prediction}
         # a network that pads by itself is given less context than a baseline reads: both see the edge continued
         have = margin | self.reach
-        coarse = pad_edges(batch["coarse"].float(), have - margin)
+        given = batch["coarse"][:, :, : truth.shape[2]]  # what else a network takes in comes after
+        coarse = pad_edges(given.float(), have - margin)
         for key, layer in self.baselines.items():
             outputs[key] = layer.to(truth.device).within(coarse, have)
         for which, output in outputs.items():

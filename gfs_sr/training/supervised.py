@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import lightning as L
@@ -15,6 +16,7 @@ from gfs_sr.errors import UsageError
 from gfs_sr.models.blocks import Padding
 from gfs_sr.models.checkpoint import KEY, Checkpoint, pack
 from gfs_sr.models.receptive_field import Reach
+from gfs_sr.training.bound import check_bound
 from gfs_sr.training.datamodule import Batch, TrainingData
 from gfs_sr.training.distributed import broadcast, gathered, means, whole_batch
 from gfs_sr.training.fields import Fields
@@ -87,6 +89,9 @@ class Supervised(L.LightningModule):
             self.loss.check(side, even)
         except ValueError as error:
             raise UsageError(str(error), f"data.streams.{name}", "change the stream or the loss") from error
+        grid, sets = self.network.source_grid, self.data.training_sets
+        if grid is not None:
+            check_bound(grid, self.network.facts, name, stream, sets, self.data.augment)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum over the streams of this step."""
@@ -153,8 +158,17 @@ class Supervised(L.LightningModule):
             steps=steps,
             epochs=epochs,
             fitted=self.network.fitted_parameters(),
+            others=self.parameter_groups(),
             fused="mixed" not in str(self.trainer.precision),
         )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained beside the network, as the optimizer takes it."""
+        return []
+
+    def plan_facts(self) -> dict[str, Any]:
+        """What the steps learn from, besides data and network: plain containers, by key of the configuration."""
+        return {"model.loss": asdict(self.loss)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's own files can be exported too."""
