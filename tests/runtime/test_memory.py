@@ -23,7 +23,7 @@ def test_a_run_stays_within_its_budget(node_artifact, tmp_path, budget_mib):
 
 def test_the_peak_does_not_depend_on_the_number_of_lead_times(node_artifact, tmp_path):
     peaks = []
-    for frames in (40, 160):
+    for frames in (160, 640):  # both more than one block holds
         source = tmp_path / f"{frames}.nc"
         make_long(source, frames=frames)
         command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", tmp_path / "fine.zarr", "--json"]
@@ -33,3 +33,14 @@ def test_the_peak_does_not_depend_on_the_number_of_lead_times(node_artifact, tmp
         peaks.append(json.loads(done.stdout)["peak_rss_bytes"])
     # four times the frames; allocators and thread stacks vary by some MiB
     np.testing.assert_allclose(peaks[1], peaks[0], rtol=0.1)
+
+
+@pytest.mark.parametrize("frames", [1, 12])
+def test_the_default_model_stays_within_its_budget_statics_included(tmp_path, frames):
+    source = tmp_path / "coarse.nc"
+    make_long(source, frames=frames)
+    command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", tmp_path / "fine.zarr", "--json"]
+    options = ["--model", "fused-node", "--threads", "1", "--memory", "450MiB"]
+    done = subprocess.run([*map(str, [*command, *options])], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["peak_rss_bytes"] <= 450 * 2**20
