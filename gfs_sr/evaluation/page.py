@@ -119,11 +119,12 @@ def _verdict(evaluation: Evaluation) -> str:
             f"<p>{escape(evaluation.protocol.summary)}</p></section>"
         )
     sentences = "".join(f"<p class=note>{escape(text)}</p>" for text in evaluation.verdict())
+    numbers = f"<details><summary>In numbers, task by task</summary>{sentences}</details>"
     lines = _headline_lines(evaluation)
     return (
         "<section class=verdict aria-labelledby=verdict-title>"
         f"<h2 id=verdict-title>{escape(headline(evaluation))}.</h2>"
-        f"{_average(evaluation, lines)}{sentences}</section>"
+        f"{_average(evaluation, lines)}{numbers}</section>"
         f"{tables.glance(lines) if lines else ''}"
         "<p class=note>RMSE: typical size of the error over the interpolated lead times. Small print under a skill is "
         "its 95% interval from resampled blocks of the forecasts; “clearly” means that it leaves out 0. The sharpened "

@@ -94,12 +94,11 @@ class Browser:
                 modifiers=8 if shift else 0, **text,
             )  # fmt: skip
 
-    def screenshot(self, path: Path, *, whole: bool = False, scale: float = 1.0) -> None:
-        """What is in sight, or the whole page, as PNG."""
-        size = self.run("[document.documentElement.clientWidth, document.documentElement.scrollHeight, innerHeight]")
-        clip = {"x": 0, "y": 0, "width": size[0], "height": size[1] if whole else size[2], "scale": scale}
-        made = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, clip=clip)
-        path.write_bytes(base64.b64decode(made["data"]))
+    def screenshot(self, top: float, width: int, height: int) -> bytes:
+        """A part of the page as PNG, `top` CSS pixels from its beginning, in sight or not."""
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+        made = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(made["data"])
 
     def close(self) -> None:
         """Drop the connection; the program ends with its context."""

@@ -63,7 +63,7 @@ def page(browser, real_report):
     path = real_report[1] / "index.html"
     if browser.run("location.href") != path.resolve().as_uri():
         browser.open(path)
-    browser.run("scrollTo(0, 0)")
+    browser.run("scrollTo({top: 0, behavior: 'instant'})")
     return browser
 
 
@@ -134,6 +134,7 @@ def test_the_arrow_keys_choose_another_variable(page):
 
 
 def test_details_open_by_keyboard(page):
+    page.run("document.querySelector('#scores details').open = false")
     page.run("document.querySelector('#scores summary').focus()")
     page.press("Enter")
     assert page.run("document.querySelector('#scores details').open")

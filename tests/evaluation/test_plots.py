@@ -66,7 +66,7 @@ DRAWINGS = {
     "lead": lambda: error_by_lead("2 metre temperature", HOURS, strands(WAVES, 2 * WAVES, 1.5 * WAVES), "K",
                                   COARSE_HOURS),
     "series": lambda: point_series("2 metre temperature", HOURS, [truth(WAVES), *strands(2 * WAVES, WAVES)],
-                                   "t2m (°C)", COARSE_HOURS, WAVES[::6], "48.2°N 2.5°W"),
+                                   "t2m (°C)", "K", COARSE_HOURS, WAVES[::6], "48.2°N 2.5°W"),
     "spread": lambda: spread_and_error("t2m", HOURS, *strands(WAVES, WAVES), "K", COARSE_HOURS),
     "skill": lambda: skill_figure(
         "Space and time together: better than the best sharpened interpolation for 1 of 2 variables",

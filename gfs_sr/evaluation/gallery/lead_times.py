@@ -26,12 +26,14 @@ def lead_times_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section
         skipped.append(Skipped("error by lead time", ONE_LEAD_TIME))
     if not series:
         skipped.append(Skipped("series at a point", ONE_LEAD_TIME))
+    known = any(curve.ci_low is not None for curve in evaluation.curves())
+    bands = "Bands are 95% intervals. " if known else ""
     groups = [Group(title, made) for title, made in (("Error", curves), ("At one point", series)) if made]
     return Section(
         "leads",
         "By lead time",
         "On a coarse frame only space is restored, so the error is least there; halfway between two it is largest. "
-        "Bands are 95% intervals. Of each variable one point is shown where the truth varies most.",
+        f"{bands}Of each variable one point is shown where the truth varies most.",
         groups,
         skipped=skipped,
     )
@@ -71,7 +73,14 @@ def _series(cast: Cast, fields: Fields) -> list[Picture]:
         ),
     ]  # fmt: skip
     drawing = point_series(
-        cast.name, fields.lead_hours, strands, f"{cast.variable} ({shown.units})", fields.coarse_lead_hours, None, place
+        cast.name,
+        fields.lead_hours,
+        strands,
+        f"{cast.variable} ({shown.units})",
+        shown.difference,
+        fields.coarse_lead_hours,
+        None,
+        place,
     )
     return [picture(f"series_{cast.variable}", drawing, "First forecast.")]
 

@@ -46,6 +46,7 @@ def point_series(
     lead_hours: Values,
     strands: Sequence[Strand],
     quantity: str,
+    difference: str,
     coarse_hours: Values,
     coarse_values: Values | None,
     place: str,
@@ -57,6 +58,7 @@ def point_series(
         lead_hours: (T,).
         strands: (T,) each.
         quantity: name and units of the ordinate.
+        difference: units of a difference.
         coarse_hours: (T_c,).
         coarse_values: (T_c,) what the coarse frames say there; None where the point lies between coarse ones.
         place: for the title.
@@ -64,8 +66,7 @@ def point_series(
     truth, model = strands[0], strands[1]
     worst = int(np.nanargmax(np.abs(model.values - truth.values)))
     off = float(model.values[worst] - truth.values[worst])
-    units = quantity[quantity.rfind("(") + 1 : -1]
-    finding = f"{place}: {model.label} off by at most {number(abs(off), 2)} {units}, at {lead_hours[worst]:g} h"
+    finding = f"{place}: {model.label} off by at most {number(abs(off), 2)} {difference}, at {lead_hours[worst]:g} h"
     figure, (axis,) = chart(subject, finding, strands)
     trace(axis, lead_hours, strands)
     if coarse_values is not None:
