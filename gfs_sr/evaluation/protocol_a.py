@@ -73,9 +73,8 @@ def score(case: Case, subject: Subject, protocol: Protocol, example_hours: Seque
         mean, sd = _normalization(variable, subject)
         truth = np.stack([case.truth.readers[channel](k) for k in range(frames)]).astype(np.float64)
         coarse = (np.stack([case.coarse.readers[channel](k) for k in range(len(case.coarse.times))]) - mean) / sd
-        z = (
-            _all_frames(predicted.read(subject.channel(case, variable), slice(0, frames)).mean(axis=0), frames) - mean
-        ) / sd
+        made = predicted.read(subject.channel(case, variable), slice(0, frames)).mean(axis=0)
+        z = (_all_frames(made, frames) - mean) / sd
         estimates = _estimates(z, coarse, truth.shape, subject.scale_factor)
         for method, estimate in estimates.items():
             estimates[method] = np.clip(estimate, -NORMALIZED_CLIP, NORMALIZED_CLIP)

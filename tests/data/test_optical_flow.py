@@ -103,3 +103,20 @@ def test_a_pair_with_optical_flow_is_a_baseline_like_any_other():
     made = BASELINES["bicubic/optical_flow"](coarse, 3, 2, Registration.NODE)
     assert made.shape == (6, 3 * H // 2, 3 * W // 2)
     assert_allclose(made[::2, ::3, ::3], coarse, atol=1e-12)
+
+
+def test_what_grows_as_it_moves_is_as_far_grown_as_the_time_is():
+    frames = np.stack([moving(0), 1.3 * moving(1)])
+    inner = np.s_[10:-10, 10:-10]
+    for theta in (0.25, 0.75):
+        found, pattern = frames_at(frames, np.array([theta]))[0][inner], moving(theta)[inner]
+        factor = (found * pattern).sum() / (pattern**2).sum()
+        assert_allclose(factor, 1 + 0.3 * theta, atol=0.02)
+
+
+def test_what_comes_from_outside_is_linear_in_time():
+    frames = np.stack([moving(0), moving(1)])
+    found = frames_at(frames, np.array([0.5]))[0]
+    linear = frames.mean(axis=0)
+    assert_array_equal(found[:, [0, -1]], linear[:, [0, -1]])
+    assert np.abs(found - linear)[:, W // 2].max() > 0.1

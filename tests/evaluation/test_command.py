@@ -34,7 +34,7 @@ def test_the_report_s_folder_is_written_and_the_numbers_are_printed(run, fine, m
     other = make_interpolation_artifact(tmp_path / "other", interpolation_contract(name="other"))
     code, found = run(
         "--data", fine, "--model", model, "--model", other, "--variables", "t2m", "--region", "west=50,5,43,9",
-        "--hours", "0,12", "--metrics", "SSIM,FSS", "--no-terrain", "--tile", 3, "--sharpening", 0.1,
+        "--hours", "0,12", "--metrics", "SSIM,FSS,seam ratio", "--no-terrain", "--tile", 3, "--sharpening", 0.1,
     )  # fmt: skip
     assert code == 0
     assert sorted(found["models"]) == ["other", "test-interpolation"]
@@ -44,7 +44,7 @@ def test_the_report_s_folder_is_written_and_the_numbers_are_printed(run, fine, m
     assert found["settings"]["sharpening of the baselines"] == "a = 0.1"
     assert {"metrics.json", "metrics.csv", "index.html"} <= {path.name for path in (tmp_path / "report").iterdir()}
     with (tmp_path / "report" / "metrics.csv").open() as file:
-        assert {row["metric"] for row in csv.DictReader(file)} >= {"RMSE", "skill", "SSIM", "FSS"}
+        assert {row["metric"] for row in csv.DictReader(file)} >= {"RMSE", "skill", "SSIM", "FSS", "seam ratio"}
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,23 @@ def test_scores_of_a_region_are_those_of_its_cells(tmp_path):
         if each.metric == "correlation" and each.region == "west" and each.is_model
     ]
     assert score == pytest.approx(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), rel=1e-5)
+
+
+def test_missing_cells_of_a_region_weigh_nothing(tmp_path):
+    path = write_fine(tmp_path / "fine.nc")
+    with xr.open_dataset(path) as opened:
+        holed = opened.load()
+    holed["t2m"][:, 4:9, 5:12] = np.nan
+    holed.to_netcdf(path)
+    settings = Settings((path,), regions=(Box.parse("west=50,5,43,9"),), by_terrain=False, metrics=(), tasks=("space",))
+    subject = interpolating("bicubic/linear", 6, 6, NODE)
+    evaluation = evaluate(subject, settings)
+    (contest,) = evaluation.cases[0].contests.values()
+    area = np.cos(np.deg2rad(50 - 0.25 * np.arange(31)))
+    valid = np.ones((31, 37))
+    valid[4:9, 5:12] = 0
+    expected = [(valid * area[:, None]).sum(), (valid * area[:, None])[:29, :17].sum()]
+    weight = contest.by_region[subject.name][0, :, 0]
+    np.testing.assert_allclose(weight / weight[0], np.array(expected) / expected[0], rtol=1e-6)
+    blocks = contest.by_block[subject.name]
+    np.testing.assert_allclose(blocks[..., 0].sum(axis=(0, 2)), contest.by_region[subject.name][..., 0].sum(axis=0))

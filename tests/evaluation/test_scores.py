@@ -224,3 +224,39 @@ def test_what_the_report_draws_is_there(stochastic):
     fields = stochastic.fields[0]
     assert fields.truth.shape == fields.methods["made up"].shape == (14, 31, 37)
     assert fields.lead_hours[fields.shown_frame] % 6 == 3
+
+
+def test_long_sums_are_kept_by_interval_and_lose_no_frame(stochastic):
+    detail = stochastic.cases[0].details["joint", "u10"]
+    rows = detail.rows["made up", "all"]["histogram"]
+    assert not rows.by_frame
+    assert rows.values.shape[0] == len(set(detail.units)) == 3
+    contest = stochastic.cases[0].contests["joint", "u10"]
+    # truth and forecast fill one histogram each
+    assert rows.values.sum() == pytest.approx(2 * contest.frames["made up"][:, 0].sum())
+
+
+@pytest.mark.parametrize(("variable", "expected"), [("t2m", [0] * 7 + [1] * 6 + [2] * 1), ("tp", [0] * 6 + [1] * 6)])
+def test_frames_are_drawn_by_the_coarse_interval_that_they_belong_to(variable, expected):
+    from gfs_sr.data.coarsen import Coarsening
+    from gfs_sr.evaluation.cases import make_case
+    from gfs_sr.evaluation.evaluate import evaluate_cases
+    from tests import fields
+
+    values = np.abs(fields.waves(14 if variable == "t2m" else 13, 31, 37)) + (280 if variable == "t2m" else 0)
+    case = make_case(fields.forecast(values, (variable,)), [], Coarsening(NODE, 6, 6), None)
+    settings = Settings((), tasks=("joint",), metrics=(), by_terrain=False)
+    evaluation = evaluate_cases(interpolating("bicubic/linear", 6, 6, NODE), [case], settings)
+    assert evaluation.contests("joint", variable)[0].units.tolist() == expected
+
+
+def test_of_ten_forecasts_and_more_whole_forecasts_are_drawn(tmp_path):
+    paths = tuple(write_fine(tmp_path / f"{day:02}.nc", frames=1, seed=day, start=f"2021-03-{day:02}T00")
+                  for day in range(1, 11))  # fmt: skip
+    settings = Settings(paths, metrics=("SSIM",), by_terrain=False)
+    evaluation = evaluate(interpolating("bilinear/linear", 6, 6, NODE), settings)
+    (score,) = [each for each in evaluation.scores() if each.metric == "SSIM" and each.is_model]
+    assert score.forecasts == 10
+    assert score.ci_low < score.value < score.ci_high
+    line = evaluation.lines()[0]
+    assert line.skill_sharpened_ci[0] < line.skill_sharpened < line.skill_sharpened_ci[1]
