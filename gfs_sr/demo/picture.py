@@ -34,7 +34,8 @@ def draw(rows: list[Comparison], path: Path, heading: str) -> None:
     from matplotlib.figure import Figure
 
     from gfs_sr.evaluation.plots.maps import Panel, Scale, draw_map
-    from gfs_sr.evaluation.plots.style import ERROR_COLORS, display, error_limit, field_limits, number, palette
+    from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit, field_limits, palette
+    from gfs_sr.evaluation.plots.units import display, number
 
     titles = ["coarse input", "model", "best interpolation", "truth", "model − truth", "interpolation − truth"]
     figure = Figure(figsize=(17, 0.9 + 2.75 * len(rows)), layout="constrained")

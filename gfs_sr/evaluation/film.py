@@ -13,7 +13,9 @@ from PIL import Image
 from gfs_sr.evaluation.picture import Picture, pixels_of, png, raster
 from gfs_sr.evaluation.plots.coast import box, coastlines
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
-from gfs_sr.evaluation.plots.style import ERROR_COLORS, Values, display, error_limit, field_limits, number, palette
+from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit, field_limits, palette
+from gfs_sr.evaluation.plots.style import Values
+from gfs_sr.evaluation.plots.units import display, number
 
 LEVELS = 32  # colors of a frame: as many steps as an eye tells apart on a bar, and half the bytes of 256
 WIDEST = 480  # pixels of a frame; finer fields are averaged

@@ -6,7 +6,7 @@ from html import escape
 
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.baselines import SHARPENED, is_sharpened
-from gfs_sr.evaluation.plots.style import display, number, superscript
+from gfs_sr.evaluation.plots.units import display, number, superscript
 from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line, Score, Task
 from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, percent
 

@@ -12,6 +12,7 @@ from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line
 from gfs_sr.evaluation.result import Evaluation, percent
 from gfs_sr.evaluation.slider import films_html
 
+ANOTHER_MODEL = "another model's forecast"  # of the settings' coarse fields
 SPACE = {"joint": "between the coarse points and frames", "space": "between the coarse points"}
 
 
@@ -128,7 +129,7 @@ def _verdict(evaluation: Evaluation) -> str:
         f"{tables.glance(lines) if lines else ''}"
         "<p class=note>RMSE: typical size of the error over the interpolated lead times. Small print under a skill is "
         "its 95% interval from resampled blocks of the forecasts; “clearly” means that it leaves out 0. The sharpened "
-        "interpolation undoes the known smoothing with one fitted number, so it is the fairer opponent.</p>"
+        "interpolation undoes smoothing with one fitted number; the verdict is about the better of the two.</p>"
     )
 
 
@@ -215,15 +216,23 @@ def _about(evaluation: Evaluation) -> str:
         facts += f"<dt>{escape(model)}</dt><dd>{escape(text)}</dd>"
     cases = "".join(f"<dt>truth</dt><dd>{escape(case.case)}</dd>" for case in evaluation.cases)
     left_out = sorted({text for case in evaluation.cases for text in case.left_out})
-    html = (
-        f"<p class=note>{escape(evaluation.protocol.summary)} The coarse fields were made from the truth itself, so "
-        "these scores say how well fine structure is restored, not how good the forecast is; a real coarse forecast "
-        "differs "
-        f"from a coarsened fine one.</p><dl>{facts}{cases}</dl>"
-    )
+    html = f"<p class=note>{escape(evaluation.protocol.summary)} {_origin(evaluation)}</p><dl>{facts}{cases}</dl>"
     if left_out:
         html += f"<p class=note>Not scored: {escape('; '.join(left_out))}.</p>"
     if evaluation.warnings:
         items = "".join(f"<li>{escape(text)}</li>" for text in evaluation.warnings)
         html += f"<div class=warn><strong>Warnings</strong><ul>{items}</ul></div>"
     return html
+
+
+def _origin(evaluation: Evaluation) -> str:
+    """What the coarse fields were, and what the scores therefore say."""
+    if evaluation.settings.get("coarse fields") == ANOTHER_MODEL:
+        return (
+            "The coarse fields are another model's forecast, so the scores hold both: how well fine structure is "
+            "restored, and how much the two models differ."
+        )
+    return (
+        "The coarse fields were made from the truth itself, so these scores say how well fine structure is restored, "
+        "not how good the forecast is; a real coarse forecast differs from a coarsened fine one."
+    )

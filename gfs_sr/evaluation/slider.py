@@ -7,7 +7,7 @@ from html import escape
 
 from gfs_sr.evaluation.film import Film, Strip
 from gfs_sr.evaluation.picture import data_uri
-from gfs_sr.evaluation.plots.style import number
+from gfs_sr.evaluation.plots.units import number
 
 
 def films_html(films: Sequence[Film]) -> str:

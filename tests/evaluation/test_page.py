@@ -192,6 +192,13 @@ def test_a_model_s_name_cannot_write_into_the_page(real_report):
     assert "&lt;script&gt;" in made
 
 
+@pytest.mark.parametrize(
+    ("coarse", "words"), [("another model's forecast", "how much the two models differ"), ("Gaussian blur", "itself")]
+)
+def test_the_page_says_where_the_coarse_fields_came_from(real_report, coarse, words):
+    assert words in page(replace(real_report[0], settings={"coarse fields": coarse}), [], frozenset())
+
+
 def test_a_label_cannot_end_the_slider_s_data():
     made = film(
         "t2m", "</script><b>", np.arange(3.0), ["a", "b", "</script>"], np.ones((3, 5, 6)), np.ones((1, 2, 2)),

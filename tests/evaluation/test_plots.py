@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gfs_sr.data.variables import VARIABLES
-from gfs_sr.evaluation.plots import maps, style
+from gfs_sr.evaluation.plots import maps, palettes, style, units
 from gfs_sr.evaluation.plots.cells import CellScores, cell_maps
 from gfs_sr.evaluation.plots.climate import annual_maximum_maps, mean_bias_maps, relative_bias
 from gfs_sr.evaluation.plots.coast import box, coastlines
@@ -138,8 +138,10 @@ def test_a_picture_says_its_finding_and_tells_it_to_those_who_cannot_see_it(draw
 
 
 def test_methods_are_told_apart_without_color_and_stand_out_from_white():
-    chosen = style.inks([f"m{k}" for k in range(len(style.MODELS))], "plain", "sharpened")
+    chosen = style.inks([f"m{k}" for k in range(12)], "plain", "sharpened")
     for one, other in itertools.combinations(chosen.values(), 2):
+        assert (one.dash, one.color) != (other.dash, other.color)
+    for one, other in itertools.combinations(list(chosen.values())[:5] + list(chosen.values())[-2:], 2):
         assert one.dash != other.dash
         assert one.marker != other.marker
     for ink in chosen.values():
@@ -154,13 +156,15 @@ def contrast(color):
     return 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
 
 
-@pytest.mark.parametrize("name", sorted({style.palette(v).name for v in VARIABLES} | {style.ERROR_COLORS, "magma_r"}))
+@pytest.mark.parametrize(
+    "name", sorted({palettes.palette(v).name for v in VARIABLES} | {palettes.ERROR_COLORS, "magma_r"})
+)
 def test_colors_run_evenly_from_dark_to_light_or_from_the_middle_outwards(name):
     color = pytest.importorskip("skimage.color")
     import matplotlib
 
     lightness = color.rgb2lab(matplotlib.colormaps[name](np.linspace(0, 1, 65))[None, :, :3])[0, :, 0]
-    if name in (style.ERROR_COLORS, "PuOr_r"):
+    if name in (palettes.ERROR_COLORS, "PuOr_r"):
         assert (np.diff(lightness[:33]) > 0).all()
         assert (np.diff(lightness[32:]) < 0).all()
     else:
@@ -169,30 +173,30 @@ def test_colors_run_evenly_from_dark_to_light_or_from_the_middle_outwards(name):
 
 
 def test_forecasters_units_are_shown_and_differences_keep_theirs():
-    kelvin, pascal = style.display("t2m"), style.display("msl")
+    kelvin, pascal = units.display("t2m"), units.display("msl")
     assert (kelvin.units, kelvin.difference, pascal.units) == ("°C", "K", "hPa")
     assert kelvin.field(273.15) == 0
     assert kelvin.error(1.5) == 1.5
     assert pascal.field(101325.0) == pytest.approx(1013.25)
     assert pascal.error(20.0) == pytest.approx(0.2)
-    assert style.display("u10").units == "m s⁻¹"
+    assert units.display("u10").units == "m s⁻¹"
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(1013.25, "1013"), (-0.5, "−0.5"), (2.0e-5, "2e−05"), (3.14159, "3.14"), (1e7, "1e+07")]
 )
 def test_numbers_are_written_as_a_reader_writes_them(value, text):
-    assert style.number(value) == text
+    assert units.number(value) == text
 
 
 def test_one_wild_cell_does_not_bleach_a_map():
     field = np.arange(10_000.0).reshape(100, 100)
     field[0, 0] = 1e9
-    assert style.field_limits(field, centered=False)[1] < 10_000
-    low, high = style.field_limits(field - 2000, centered=True)
+    assert palettes.field_limits(field, centered=False)[1] < 10_000
+    low, high = palettes.field_limits(field - 2000, centered=True)
     assert low == -high
-    assert style.field_limits(np.full((3, 3), 7.0), centered=False) == (6.5, 7.5)
-    assert style.error_limit([np.zeros((2, 2)), np.full((2, 2), np.nan)]) == 1
+    assert palettes.field_limits(np.full((3, 3), 7.0), centered=False) == (6.5, 7.5)
+    assert palettes.error_limit([np.zeros((2, 2)), np.full((2, 2), np.nan)]) == 1
 
 
 def test_lead_times_won_are_counted():

@@ -10,7 +10,8 @@ from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.lines import spread_and_error
 from gfs_sr.evaluation.plots.probability import rank_histogram, reliability_figure
 from gfs_sr.evaluation.plots.sheets import sample_sheet
-from gfs_sr.evaluation.plots.style import PLAIN, Strand, display, number
+from gfs_sr.evaluation.plots.style import PLAIN, Strand
+from gfs_sr.evaluation.plots.units import display, number
 from gfs_sr.evaluation.result import Evaluation
 
 MOST_RANGES = 3  # of values with a rank histogram: all of them, then the most frequent

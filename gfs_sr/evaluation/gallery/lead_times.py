@@ -8,7 +8,8 @@ from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.lines import error_by_lead, point_series
-from gfs_sr.evaluation.plots.style import Strand, Values, degrees, display
+from gfs_sr.evaluation.plots.style import Strand, Values
+from gfs_sr.evaluation.plots.units import degrees, display
 from gfs_sr.evaluation.records import Fields
 from gfs_sr.evaluation.result import Evaluation
 

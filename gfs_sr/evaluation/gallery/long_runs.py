@@ -11,7 +11,8 @@ from gfs_sr.evaluation.plots.climate import annual_maximum_maps, mean_bias_maps
 from gfs_sr.evaluation.plots.distributions import maxima_figure
 from gfs_sr.evaluation.plots.scatter import mean_scatter
 from gfs_sr.evaluation.plots.sheets import peak_windows, time_lapse, variables_lapse
-from gfs_sr.evaluation.plots.style import Strand, Values, display
+from gfs_sr.evaluation.plots.style import Strand, Values
+from gfs_sr.evaluation.plots.units import display
 from gfs_sr.evaluation.records import Fields
 from gfs_sr.evaluation.result import Evaluation
 

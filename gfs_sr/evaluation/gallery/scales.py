@@ -9,7 +9,8 @@ from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.fss import FssPanel, all_fss_figure, fss_figure
 from gfs_sr.evaluation.plots.spectra import spectra_figure
-from gfs_sr.evaluation.plots.style import MODELS, Strand, display, number
+from gfs_sr.evaluation.plots.style import MODELS, Strand
+from gfs_sr.evaluation.plots.units import display, number
 from gfs_sr.evaluation.records import Distribution, Fields
 from gfs_sr.evaluation.result import Evaluation
 

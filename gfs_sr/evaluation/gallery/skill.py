@@ -26,8 +26,8 @@ def skill_section(evaluation: Evaluation) -> Section:
         "skill",
         "Skill",
         "Skill is 1 − RMSE / RMSE of an interpolation: +20% means a fifth less error, 0 no gain, below 0 worse. Bars "
-        "through the marks are 95% intervals. The sharpened interpolation knows how much the coarse field was "
-        "smoothed; only skill beyond it is knowledge of the weather.",
+        "through the marks are 95% intervals. The sharpened interpolation undoes smoothing with "
+        "one fitted number; only skill beyond it is knowledge of the weather.",
         groups,
     )
 

@@ -10,7 +10,8 @@ from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots import scatter
 from gfs_sr.evaluation.plots.distributions import cumulative_figure, density_figure, means_figure
-from gfs_sr.evaluation.plots.style import Values, display
+from gfs_sr.evaluation.plots.style import Values
+from gfs_sr.evaluation.plots.units import display
 from gfs_sr.evaluation.plots.violins import ViolinPanel, violins_figure
 from gfs_sr.evaluation.result import Evaluation
 

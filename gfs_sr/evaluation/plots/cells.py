@@ -7,7 +7,9 @@ import numpy as np
 
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
-from gfs_sr.evaluation.plots.style import ERROR_COLORS, Drawing, Values, display, error_limit, number
+from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit
+from gfs_sr.evaluation.plots.style import Drawing, Values
+from gfs_sr.evaluation.plots.units import display, number
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,9 @@
 import numpy as np
 
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
-from gfs_sr.evaluation.plots.style import (
-    ERROR_COLORS,
-    Drawing,
-    Values,
-    display,
-    error_limit,
-    field_limits,
-    number,
-    palette,
-    percent,
-)
+from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit, field_limits, palette
+from gfs_sr.evaluation.plots.style import Drawing, Values
+from gfs_sr.evaluation.plots.units import display, number, percent
 
 LEAST_SHARE = 0.05  # of the largest mean: a relative bias of next to nothing says nothing
 

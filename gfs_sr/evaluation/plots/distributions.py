@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, number
+from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart
+from gfs_sr.evaluation.plots.units import number
 
 TAIL = 0.99
 

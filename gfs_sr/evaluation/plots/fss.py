@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from gfs_sr.evaluation.plots.style import LABEL, SOFT, TEXT, TICK, WIDTH, Drawing, Strand, Values, chart, number
+from gfs_sr.evaluation.plots.style import LABEL, SOFT, TEXT, TICK, WIDTH, Drawing, Strand, Values, chart
+from gfs_sr.evaluation.plots.units import number
 
 USEFUL = 0.5  # plus half the base rate: Roberts and Lean (2008), where the skill of a uniform forecast ends
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
-from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, number, trace
+from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, trace
+from gfs_sr.evaluation.plots.units import number
 
 
 def error_by_lead(

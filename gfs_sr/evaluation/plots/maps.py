@@ -14,24 +14,9 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gfs_sr.evaluation.plots.coast import box, coastlines
-from gfs_sr.evaluation.plots.style import (
-    ERROR_COLORS,
-    LABEL,
-    MISSING,
-    SOFT,
-    TEXT,
-    TICK,
-    Drawing,
-    Values,
-    degrees,
-    display,
-    error_limit,
-    field_limits,
-    headline,
-    number,
-    palette,
-    wrap,
-)
+from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, MISSING, error_limit, field_limits, palette
+from gfs_sr.evaluation.plots.style import LABEL, SOFT, TEXT, TICK, Drawing, Values, headline, wrap
+from gfs_sr.evaluation.plots.units import degrees, display, number
 
 Axis = npt.NDArray[np.float64]
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfs_sr.evaluation.plots.style import BLUE, SOFT, VERMILION, Drawing, Strand, Values, chart, percent
+from gfs_sr.evaluation.plots.style import BLUE, SOFT, VERMILION, Drawing, Strand, Values, chart
+from gfs_sr.evaluation.plots.units import percent
 
 FLAT_TOLERANCE = 0.1  # of a mean bar: less is called flat
 

@@ -6,18 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from gfs_sr.evaluation.plots.style import (
-    LABEL,
-    MINUS,
-    SOFT,
-    TEXT,
-    TICK,
-    Drawing,
-    Strand,
-    Values,
-    chart,
-    number,
-)
+from gfs_sr.evaluation.plots.style import LABEL, SOFT, TEXT, TICK, Drawing, Strand, Values, chart
+from gfs_sr.evaluation.plots.units import MINUS, number
 
 
 @dataclass(frozen=True, eq=False)

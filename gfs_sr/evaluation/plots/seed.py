@@ -6,7 +6,9 @@ from typing import Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from gfs_sr.evaluation.plots.style import MISSING, SOFT, TICK, TITLE, Values, display, palette
+from gfs_sr.evaluation.plots.palettes import MISSING, palette
+from gfs_sr.evaluation.plots.style import SOFT, TICK, TITLE, Values
+from gfs_sr.evaluation.plots.units import display
 
 PANELS = ("HR", "Model", "Bicubic", "TempInterp", "ST-Combined")  # the first is the target
 LIMITS = (2, 98)  # percentiles of the target

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
-from gfs_sr.evaluation.plots.style import Drawing, Values, display, field_limits, number, palette
+from gfs_sr.evaluation.plots.palettes import field_limits, palette
+from gfs_sr.evaluation.plots.style import Drawing, Values
+from gfs_sr.evaluation.plots.units import display, number
 
 MOST_SAMPLES = 4
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from gfs_sr.evaluation.plots.style import LABEL, RULE, TICK, Drawing, Ink, Strand, chart, percent
+from gfs_sr.evaluation.plots.style import LABEL, RULE, TICK, Drawing, Ink, Strand, chart
+from gfs_sr.evaluation.plots.units import percent
 
 
 @dataclass(frozen=True)

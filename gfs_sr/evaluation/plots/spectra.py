@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, percent, trace
+from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, trace
+from gfs_sr.evaluation.plots.units import percent
 
 
 def spectra_figure(

@@ -1,27 +1,21 @@
-"""How every figure looks: inks, color maps, type, units. One place, so that pictures can be held side by side."""
+"""How every figure looks: inks, type, places. One file, so that pictures can be held side by side."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from gfs_sr.data.variables import base_name, lookup
-
 Values = npt.NDArray[Any]
 
-MINUS = "\u2212"
 TEXT, SOFT, RULE = "#1b1f24", "#57606a", "#d8dee4"  # of the page's style sheet too
 DPI = 160  # more than a screen shows, so that type stays sharp on a fine one
 WIDTH = 3.9  # inches of one chart: the width of a telephone, a third of a desk's
 TITLE, LABEL, TICK, LEGEND = 9.5, 8.5, 8.0, 7.5  # points
-ERROR_COLORS = "RdBu_r"  # diverging around 0; red and blue stay apart for every color vision
-MISSING = "#d9d9d9"
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ BLUE, VERMILION = "#0b4f8a", "#c2410c"
 
 def inks(models: Sequence[str], plain: str | None = None, sharpened: str | None = None) -> dict[str, Ink]:
     """Method -> ink: the same method looks the same in every figure."""
-    chosen = {name: MODELS[index % len(MODELS)] for index, name in enumerate(models)}
+    chosen = {name: _of_model(index) for index, name in enumerate(models)}
     if plain is not None:
         chosen.setdefault(plain, PLAIN)
     if sharpened is not None:
@@ -58,95 +52,11 @@ def inks(models: Sequence[str], plain: str | None = None, sharpened: str | None 
     return chosen
 
 
-@dataclass(frozen=True)
-class Display:
-    """A variable as a forecaster reads it: shown = factor · canonical + offset."""
-
-    units: str
-    factor: float = 1.0
-    offset: float = 0.0
-    error_units: str = ""  # of differences, where they differ (°C and K)
-
-    def field(self, values: Values | float) -> Any:
-        """Canonical values, shown."""
-        return values * self.factor + self.offset
-
-    def error(self, values: Values | float) -> Any:
-        """Canonical differences, shown."""
-        return values * self.factor
-
-    @property
-    def difference(self) -> str:
-        """Units of a difference."""
-        return self.error_units or self.units
-
-
-def display(variable: str) -> Display:
-    """°C, hPa, g/kg and mm where the table has K, Pa, kg/kg and kg m-2."""
-    units = lookup(variable).units
-    known = {
-        "K": Display("°C", 1.0, -273.15, "K"),
-        "Pa": Display("hPa", 0.01),
-        "kg kg-1": Display("g kg⁻¹", 1000.0),
-        "kg m-2": Display("mm"),
-    }
-    return known.get(units, Display(superscript(units)))
-
-
-def superscript(units: str) -> str:
-    """`m s-1` -> `m s⁻¹`."""
-    return units.replace("-1", "⁻¹").replace("-2", "⁻²")
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Colors of a field; `centered` puts the middle color on 0."""
-
-    name: str
-    centered: bool = False
-
-
-_PALETTES: Mapping[str, Palette] = {
-    "t2m": Palette("inferno"),
-    "d2m": Palette("inferno"),
-    "t": Palette("inferno"),
-    "r2": Palette("YlGnBu"),
-    "r": Palette("YlGnBu"),
-    "q": Palette("YlGnBu"),
-    "tp": Palette("YlGnBu"),
-    "u10": Palette("PuOr_r", centered=True),
-    "v10": Palette("PuOr_r", centered=True),
-    "u": Palette("PuOr_r", centered=True),
-    "v": Palette("PuOr_r", centered=True),
-    "w": Palette("PuOr_r", centered=True),
-    "sp": Palette("cividis"),
-    "msl": Palette("cividis"),
-}
-
-
-def palette(variable: str) -> Palette:
-    """Even steps of value are even steps of lightness, and no pair of colors needs full color vision."""
-    return _PALETTES.get(base_name(variable), Palette("viridis"))
-
-
-def field_limits(values: Values, centered: bool, tails: tuple[float, float] = (0.5, 99.5)) -> tuple[float, float]:
-    """Ends of a color bar: percentiles, so that one cell does not bleach the map; symmetric where centered."""
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(finite, tails))
-    if centered:
-        high = max(abs(low), abs(high))
-        low = -high
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    return low, high
-
-
-def error_limit(errors: Sequence[Values]) -> float:
-    """Half width of the color bar of differences; 1 where there are none."""
-    finite = np.concatenate([np.abs(error[np.isfinite(error)]).ravel() for error in errors]) if errors else np.zeros(0)
-    return (float(np.percentile(finite, 99.5)) if finite.size else 0.0) or 1.0
+def _of_model(index: int) -> Ink:
+    """The sixth model has the first one's color with the second one's dash, and so on: all differ."""
+    count, turn = len(MODELS), index // len(MODELS)
+    dash, marker = MODELS[(index + turn) % count].dash, MODELS[(index + 2 * turn) % count].marker
+    return replace(MODELS[index % count], dash=dash, marker=marker)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,19 +198,3 @@ def trace(axis: Axes, at: Values, strands: Sequence[Strand], markers: bool = Fal
             at, strand.values, color=ink.color, linestyle=ink.dash, linewidth=ink.width, zorder=depth,
             marker=ink.marker if markers else "", markersize=4,
         )  # fmt: skip
-
-
-def percent(value: float, digits: int = 0) -> str:
-    """A share as a reader writes it."""
-    return f"{value:.{digits}%}".replace("-", MINUS)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Significant digits with a true minus; no exponent where the digits before the point are few enough to read."""
-    readable = 10**digits <= abs(value) < 1e6
-    return (f"{value:.0f}" if readable else f"{value:.{digits}g}").replace("-", MINUS)
-
-
-def degrees(value: float, positive: str, negative: str) -> str:
-    """`4.5°W`."""
-    return f"{abs(round(value, 6)):g}°{positive if value > 1e-9 else negative if value < -1e-9 else ''}"

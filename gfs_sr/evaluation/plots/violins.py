@@ -7,7 +7,8 @@ from typing import Literal, cast
 import numpy as np
 from matplotlib.collections import PolyCollection
 
-from gfs_sr.evaluation.plots.style import SOFT, TEXT, TICK, Drawing, Ink, Strand, Values, chart, number
+from gfs_sr.evaluation.plots.style import SOFT, TEXT, TICK, Drawing, Ink, Strand, Values, chart
+from gfs_sr.evaluation.plots.units import number
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,68 @@
+"""Values as a forecaster reads them: units, digits, degrees."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from gfs_sr.data.variables import lookup
+
+Values = npt.NDArray[Any]
+
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Display:
+    """A variable as a forecaster reads it: shown = factor · canonical + offset."""
+
+    units: str
+    factor: float = 1.0
+    offset: float = 0.0
+    error_units: str = ""  # of differences, where they differ (°C and K)
+
+    def field(self, values: Values | float) -> Any:
+        """Canonical values, shown."""
+        return values * self.factor + self.offset
+
+    def error(self, values: Values | float) -> Any:
+        """Canonical differences, shown."""
+        return values * self.factor
+
+    @property
+    def difference(self) -> str:
+        """Units of a difference."""
+        return self.error_units or self.units
+
+
+def display(variable: str) -> Display:
+    """°C, hPa, g/kg and mm where the table has K, Pa, kg/kg and kg m-2."""
+    units = lookup(variable).units
+    known = {
+        "K": Display("°C", 1.0, -273.15, "K"),
+        "Pa": Display("hPa", 0.01),
+        "kg kg-1": Display("g kg⁻¹", 1000.0),
+        "kg m-2": Display("mm"),
+    }
+    return known.get(units, Display(superscript(units)))
+
+
+def superscript(units: str) -> str:
+    """`m s-1` -> `m s⁻¹`."""
+    return units.replace("-1", "⁻¹").replace("-2", "⁻²")
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """A share as a reader writes it."""
+    return f"{value:.{digits}%}".replace("-", MINUS)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Significant digits with a true minus; no exponent where the digits before the point are few enough to read."""
+    readable = 10**digits <= abs(value) < 1e6
+    return (f"{value:.0f}" if readable else f"{value:.{digits}g}").replace("-", MINUS)
+
+
+def degrees(value: float, positive: str, negative: str) -> str:
+    """`4.5°W`."""
+    return f"{abs(round(value, 6)):g}°{positive if value > 1e-9 else negative if value < -1e-9 else ''}"
