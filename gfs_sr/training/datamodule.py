@@ -34,6 +34,7 @@ Batch = dict[str, dict[str, Tensor]]
 DEFAULT_STREAM: Final = StreamConfig()
 BY_SOURCE: Final = SplitConfig()
 POOL_KEY: Final = 1 << 24  # an index no sample reaches: pools are drawn apart from samples
+BATCHES_AHEAD: Final = 8  # of all workers together, or two of each
 VALIDATION_KEY: Final = 1 << 20  # an epoch no training reaches: validation samples are nobody's training samples
 
 
@@ -117,6 +118,8 @@ class StepLoader(DataLoader[Batch]):
             sampler=keys,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,  # what they computed of the fields stays
+            # one worker alone has bursts to ride out: whole fields are computed when they are first drawn from
+            prefetch_factor=max(2, BATCHES_AHEAD // num_workers) if num_workers else None,
             # a generator of its own: the iterator's seed must not come from the global one, which resumes elsewhere
             generator=torch.Generator().manual_seed(0),
         )

@@ -313,4 +313,5 @@ def known_keys() -> list[str]:
     parser.add_lightning_class_args(TrainingData, "data")
     parser.add_class_arguments(Trainer, "trainer")
     add_options(parser)
-    return [action.dest for action in parser._actions if action.dest != "help"] + ["seed_everything", "config"]
+    keys = [action.dest for action in parser._actions if action.dest.rpartition(".")[2] != "help"]
+    return [*keys, "seed_everything", "config"]

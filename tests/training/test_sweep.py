@@ -56,6 +56,7 @@ def test_a_float_is_a_float_with_or_without_a_point(tmp_path):
         ([], UsageError, "nothing to sweep"),
         (["-c", "absent.yaml"], MissingFile, "absent.yaml"),
         (["--sweep.model.optimizer.lrr=[1]"], UsageError, "model.optimizer.lrr"),
+        (["--sweep.data.seeds=[1]"], UsageError, "data.seeds"),
         (["--sweep.model.optimizer.lr=[1"], UsageError, "no YAML"),
         (["--sweep.model.optimizer.lr"], UsageError, "has no value"),
     ],
@@ -103,6 +104,7 @@ def sweep_command(folder: Path, output: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_s004_18_a_killed_sweep_of_trainings_ends_as_one_that_was_let_be(tmp_path):
     lists = ["--sweep.model.optimizer.lr=[1e-3,1e-2]", "--sweep.seed_everything=[0,1]", "--checkpoints.every_steps=3",
              "--trainer.log_every_n_steps=1"]  # fmt: skip
