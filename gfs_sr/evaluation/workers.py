@@ -1,11 +1,12 @@
 """Many forecasts on the workers of a Dask cluster: each scores one, sums come home."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from gfs_sr.data.grid import Registration
-from gfs_sr.errors import BackendNotInstalled
+from gfs_sr.errors import BackendNotInstalled, NegativeSkillWarning
 from gfs_sr.evaluation.cases import CaseFiles
 from gfs_sr.evaluation.detail import Shown
 from gfs_sr.evaluation.scoring import CaseScores, Key, Scorer, amount, choose, first_of_their_kind
@@ -66,5 +67,7 @@ def _scorer(files: CaseFiles, settings: "Settings", stack: ExitStack) -> Scorer:
     from gfs_sr.evaluation.evaluate import open_models, opened
     from gfs_sr.evaluation.protocols import protocol
 
-    subjects = open_models(settings, stack)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NegativeSkillWarning)  # said where the command runs
+        subjects = open_models(settings, stack)
     return Scorer(opened(files, subjects, settings), subjects, settings.options, protocol(settings.protocol))

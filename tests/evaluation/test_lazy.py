@@ -24,7 +24,7 @@ from tests import fields
 from tests.evaluation.test_evaluate import write_fine
 from tests.interpolating_artifact import make_interpolation_artifact
 
-HEIGHT, WIDTH = 61, 73
+HEIGHT, WIDTH = 49, 55
 HOW = Coarsening(Registration.NODE, 6, 6)
 
 
@@ -68,8 +68,8 @@ def test_memory_follows_the_chunk_and_not_the_length_of_the_forecast(monkeypatch
     monkeypatch.setattr(scoring, "rivals", lambda a: [rival for rival in rivals(a) if rival.headline])  # for speed
     monkeypatch.setattr(detail, "FIELD_BYTES", 1 << 18)
     monkeypatch.setattr(detail, "SAMPLED_VALUES", 1 << 14)
-    (short, _), (long, evaluation) = peak(19), peak(91)
-    more = 72 * HEIGHT * WIDTH * 4  # bytes of truth
+    (short, _), (long, evaluation) = peak(19), peak(67)
+    more = 48 * HEIGHT * WIDTH * 4  # bytes of truth
     assert long - short < 0.4 * more  # the coarse series, sums by frame, and every n-th frame for pictures
     (line, *_) = evaluation.lines()
     assert line.rmse == pytest.approx(0.1, rel=1e-4)
