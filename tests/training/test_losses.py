@@ -464,3 +464,24 @@ def test_samples_carry_their_own_area():
     part = sample(error) | {"area": torch.tensor([3.0, 1.0]).reshape(1, 1, 1, 2, 1)}
     total, _ = losses.sample_loss(LossConfig({"l1": 1.0}), part, error, torch.zeros_like(error))
     assert total.item() == pytest.approx(1.5, rel=1e-5)
+
+
+def test_a_hole_has_no_part_in_the_stencils_around_it():
+    """A constant error has no gradient of its own; the hole, and the edge of the field, would make one."""
+    target = smooth(1, 1, 1, 20, 20)
+    mask = torch.ones_like(target)
+    mask[..., 8:12, 6:9] = 0
+    mask[..., [0, -1], :] = mask[..., [0, -1]] = 0
+    total, _ = compose(LossConfig({"grad": 1.0}), target + 3, target, mask)
+    assert total.item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_hole_makes_no_cliff_in_the_spectrum():
+    """Far from zero as near it: a hole filled with zeros would be most of the power."""
+    target = smooth(1, 1, 1, 32, 32, seed=1)
+    prediction = target + 0.5 * smooth(1, 1, 1, 32, 32, seed=2)
+    mask = torch.ones_like(target)
+    mask[..., 8:20, 6:19] = 0
+    near, _ = compose(LossConfig({"psd": 1.0}), prediction, target, mask)
+    far, _ = compose(LossConfig({"psd": 1.0}), prediction + 50, target + 50, mask)
+    assert far.item() == pytest.approx(near.item(), rel=1e-2)
