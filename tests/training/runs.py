@@ -63,6 +63,7 @@ class Life:
     death: Death = None  # see tests.training.lives
     ranks: int = 1
     noisy: bool = False  # steps draw global random numbers
+    text: str | None = None  # the configuration, where it is not that of all lives
 
 
 def live_all(tmp_path: Path, text: str, lives: list[Life]) -> list[int]:
@@ -71,7 +72,7 @@ def live_all(tmp_path: Path, text: str, lives: list[Life]) -> list[int]:
     for life in lives:
         life.folder.mkdir(exist_ok=True)
         plan.append(
-            {"arguments": arguments(life.folder, text, **life.options), "kill": life.death, "ranks": life.ranks,
+            {"arguments": arguments(life.folder, life.text or text, **life.options), "kill": life.death, "ranks": life.ranks,
              "noisy": life.noisy, "curve": str(life.folder / "run" / "csv" / "metrics.csv")}
         )  # fmt: skip
     (tmp_path / "lives.json").write_text(json.dumps(plan))
