@@ -71,10 +71,9 @@ def live_all(tmp_path: Path, text: str, lives: list[Life]) -> list[int]:
     plan = []
     for life in lives:
         life.folder.mkdir(exist_ok=True)
-        plan.append(
-            {"arguments": arguments(life.folder, life.text or text, **life.options), "kill": life.death, "ranks": life.ranks,
-             "noisy": life.noisy, "curve": str(life.folder / "run" / "csv" / "metrics.csv")}
-        )  # fmt: skip
+        given = arguments(life.folder, life.text or text, **life.options)
+        curve = str(life.folder / "run" / "csv" / "metrics.csv")
+        plan.append({"arguments": given, "kill": life.death, "ranks": life.ranks, "noisy": life.noisy, "curve": curve})
     (tmp_path / "lives.json").write_text(json.dumps(plan))
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.lives", str(tmp_path / "lives.json")],
