@@ -286,6 +286,23 @@ void fill_normals_checked(std::uint64_t key, const py::object& lat, const py::ob
     fill_normals(key, view<std::int32_t>(north_to_south), view<std::int32_t>(west_to_east), step, normals, threads);
 }
 
+void fill_channels_checked(std::uint64_t key, const py::object& lat, const py::object& lon, bool is_uniform,
+                           const py::object& out, int threads) {
+    if (!py::isinstance<py::array>(out) || py::reinterpret_borrow<py::array>(out).ndim() != 2) {
+        throw InvalidArgument("out: need one array (C, cells)");
+    }
+    const py::ssize_t cells = py::reinterpret_borrow<py::array>(lat).size();
+    const py::ssize_t channels = py::reinterpret_borrow<py::array>(out).shape(0);
+    const py::array latitudes = checked(lat, "lat", 'i', 4, {cells});
+    const py::array longitudes = checked(lon, "lon", 'i', 4, {cells});
+    py::array target = checked(out, "out", 'f', 4, {channels, cells});
+    auto* const first = reinterpret_cast<float*>(writable(target, "out"));
+    const std::span<float> numbers{first, static_cast<std::size_t>(target.size())};
+    const py::gil_scoped_release unlocked;
+    fill_channels(key, view<std::int32_t>(latitudes), view<std::int32_t>(longitudes),
+                  is_uniform ? Distribution::uniform : Distribution::normal, channels, numbers, threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -326,6 +343,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("fill_nearest", &fill_nearest_checked, "frame"_a, "is_periodic"_a, "threads"_a);
     m.def("philox", &philox, "counter"_a, "key"_a);
     m.def("fill_normals", &fill_normals_checked, "key"_a, "lat"_a, "lon"_a, "step"_a, "out"_a, "threads"_a);
+    m.def("fill_channels", &fill_channels_checked, "key"_a, "lat"_a, "lon"_a, "is_uniform"_a, "out"_a, "threads"_a);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});
         py::array_t<std::uint16_t> half(source.size());

@@ -1,5 +1,6 @@
 #include "noise.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <cstddef>
@@ -105,6 +106,34 @@ void fill_normals(std::uint64_t key, std::span<const std::int32_t> lat, std::spa
         for (std::size_t column = 0; column < lon.size(); ++column) {
             const Words counter{static_cast<std::uint32_t>(lat[at]), static_cast<std::uint32_t>(lon[column]), block, 0};
             target[column] = normal_of(philox(counter, words)[word]);
+        }
+    });
+}
+
+void fill_channels(std::uint64_t key, std::span<const std::int32_t> lat, std::span<const std::int32_t> lon,
+                   Distribution distribution, std::int64_t channels, std::span<float> out, int threads) {
+    assert(lat.size() == lon.size());
+    assert(out.size() == lat.size() * static_cast<std::size_t>(channels));
+    const std::array<std::uint32_t, 2> words{static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
+    const auto cells = lat.size();
+    const auto count = static_cast<std::size_t>(channels);
+    constexpr std::size_t together = 256;  // cells of one item: rows of `out` stay in the cache
+    const auto items = static_cast<std::int64_t>((cells + together - 1) / together);
+    parallel_for(items, useful_threads(threads, static_cast<std::int64_t>(out.size())), [&](std::int64_t item) {
+        const std::size_t first = static_cast<std::size_t>(item) * together;
+        const std::size_t last = std::min(first + together, cells);
+        for (std::size_t channel = 0; channel < count; channel += 4) {
+            const auto block = static_cast<std::uint32_t>(channel / 4);
+            const std::size_t used = std::min<std::size_t>(4, count - channel);
+            for (std::size_t cell = first; cell < last; ++cell) {
+                const Words drawn = philox(
+                    {static_cast<std::uint32_t>(lat[cell]), static_cast<std::uint32_t>(lon[cell]), block, 0}, words);
+                for (std::size_t word = 0; word < used; ++word) {
+                    out[(channel + word) * cells + cell] = distribution == Distribution::normal
+                                                               ? normal_of(drawn[word])
+                                                               : static_cast<float>(drawn[word] >> 8) * 0x1p-24F;
+                }
+            }
         }
     });
 }

@@ -20,4 +20,11 @@ float normal_of(std::uint32_t word);
 void fill_normals(std::uint64_t key, std::span<const std::int32_t> lat, std::span<const std::int32_t> lon,
                   std::uint32_t step, std::span<float> out, int threads);
 
+enum class Distribution : std::uint8_t { normal, uniform };
+
+// out (C, cells) gets `channels` numbers for every cell, each at (lat, lon) of its own in whole microdegrees. Channel c
+// is step c of `fill_normals`; uniform numbers are multiples of 2^-24 below 1.
+void fill_channels(std::uint64_t key, std::span<const std::int32_t> lat, std::span<const std::int32_t> lon,
+                   Distribution distribution, std::int64_t channels, std::span<float> out, int threads);
+
 }  // namespace gfs_sr

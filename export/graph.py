@@ -14,7 +14,7 @@ from torch import nn
 from torch.export import Dim
 
 from export.simplify import simplify
-from gfs_sr.contract import Contract
+from gfs_sr.contract import Contract, NoiseDistribution, NoiseGrid
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.backends.base import halo_of, input_shapes
 
@@ -131,9 +131,14 @@ def example_inputs(contract: Contract) -> dict[str, torch.Tensor]:
     """Inputs to trace with: no dynamic axis has size 1, which the tracer would take for a constant."""
     channels = len(contract.inputs)
     traced = max(2, channels - 1) if contract.any_subset and channels > 2 else channels
-    shapes = input_shapes(contract, (2, 3, traced, 4, 5))
+    bound = contract.source_grid
+    rows, columns = (4, 5) if bound is None else (len(bound.lat), len(bound.lon))
+    shapes = input_shapes(contract, (2, 3, traced, rows, columns))
     generator = torch.Generator().manual_seed(0)
     inputs = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items() if name != "variable"}
+    for noise in contract.noise:
+        if noise.distribution is NoiseDistribution.UNIFORM:
+            inputs[noise.graph_input] = torch.rand(shapes[noise.graph_input], generator=generator)
     if contract.any_subset:
         inputs["variable"] = torch.arange(traced)
     return {name: inputs[name] for name in contract.graph_inputs()}
@@ -145,7 +150,7 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
     frames, rows, columns = halo.before + halo.after, halo.north + halo.south, halo.west + halo.east
     batch = Dim("B", min=1)
     time, lat, lon = (Dim(name, min=margin + 1) for name, margin in (("T", frames), ("H", rows), ("W", columns)))
-    coarse: dict[int, Any] = {0: batch, 1: time, 3: lat, 4: lon}
+    coarse: dict[int, Any] = {0: batch, 1: time} if contract.source_grid else {0: batch, 1: time, 3: lat, 4: lon}
     fine_time = r * time - r * frames if frames else r * time
     fine_lat = s * lat - s * rows if rows else s * lat
     fine_lon = s * lon - s * columns if columns else s * lon
@@ -154,9 +159,13 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
         "predictor_coarse": coarse,
         "predictor_coarse_fine_time": coarse | {1: fine_time},
         "predictor_fine": {0: batch, 1: fine_time, 3: fine_lat, 4: fine_lon},
-        "static_coarse": {0: batch, 3: lat, 4: lon},
-        "static_fine": {0: batch, 3: lat, 4: lon},
+        "static_coarse": _without_time(coarse),
+        "static_fine": _without_time(coarse),
     }
+    for noise in contract.noise:
+        times = coarse if noise.grid is NoiseGrid.COARSE else coarse | {1: time if r == 1 else r * time}
+        cells = {0: batch, 1: times[1]} if noise.grid is NoiseGrid.SHARED else times
+        shapes[noise.graph_input] = cells
     if contract.any_subset and len(contract.inputs) > 1:
         channel = Dim("C", min=1, max=len(contract.inputs))
         shapes["coarse"] = coarse | {2: channel}
@@ -164,6 +173,10 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
     elif contract.any_subset:
         shapes["variable"] = {}
     return {name: shapes[name] for name in contract.graph_inputs()}
+
+
+def _without_time(axes: dict[int, Any]) -> dict[int, Any]:
+    return {axis: each for axis, each in axes.items() if axis != 1}
 
 
 def residual_dtypes(graph: onnx.ModelProto) -> set[str]:

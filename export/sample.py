@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.parity import Batch
-from gfs_sr.contract import Contract, PredictorGrid
+from gfs_sr.contract import Contract, NoiseDistribution, NoiseInput, PredictorGrid
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.errors import CheckpointInvalid
@@ -30,6 +30,8 @@ def sample_batches(sample: Sample, contract: Contract) -> list[Batch]:
     frames, _, rows, columns = sample.values.shape
     names = contract.inputs
     small = names[-1:] if contract.any_subset else names
+    if contract.source_grid is not None:  # its weights fit no part of it
+        return [_batch(sample, contract, names, (count, frames - count, rows, columns)) for count in (1, 2)]
     return [
         _batch(sample, contract, names, (1, frames, rows, columns)),
         _batch(sample, contract, names, (2, max(1, frames - 1), (rows + 1) // 2, (2 * columns + 2) // 3)),
@@ -42,13 +44,25 @@ def _batch(sample: Sample, contract: Contract, names: tuple[str, ...], size: tup
     windows = [_window(sample, contract, names, (core[0], core[1], core[2]), turn, count) for turn in range(count)]
     inputs: dict[str, Array] = {}
     for name in contract.graph_inputs():
+        if name.startswith("noise_"):
+            continue
         if name == "variable":
             inputs[name] = np.array(variable_ids(names), np.int64)
         else:
             inputs[name] = np.ascontiguousarray(np.stack([window[name] for window in windows]), np.float32)
     expected = input_shapes(contract, (count, core[0], len(names), core[1], core[2]))
+    for noise in contract.noise:
+        inputs[noise.graph_input] = _random(noise, expected[noise.graph_input])
     assert {name: array.shape for name, array in inputs.items()} == expected  # ours alone: the sample was checked
     return Batch(inputs, names if contract.any_subset else contract.outputs)
+
+
+def _random(noise: NoiseInput, shape: tuple[int, ...]) -> Array:
+    """Any numbers of its distribution, the same at every export."""
+    rng = np.random.default_rng(0)
+    is_uniform = noise.distribution is NoiseDistribution.UNIFORM
+    numbers: Array = (rng.random if is_uniform else rng.standard_normal)(shape, np.float32)
+    return numbers
 
 
 def _window(

@@ -68,5 +68,13 @@ def fill_normals(
     out: npt.NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def fill_channels(
+    key: int,
+    lat: npt.NDArray[np.int32],
+    lon: npt.NDArray[np.int32],
+    is_uniform: bool,
+    out: npt.NDArray[np.float32],
+    threads: int,
+) -> None: ...
 def to_half_portable(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]: ...
 def from_half_portable(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]: ...

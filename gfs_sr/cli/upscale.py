@@ -28,6 +28,7 @@ def upscale(
     halo: Annotated[str, typer.Option(help="exact.")] = "exact",
     extent: Annotated[str, typer.Option(help="hull, full, or a box N,W,S,E in degrees.")] = "hull",
     members: Annotated[int, typer.Option(min=1, help="Members of a stochastic model.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of a stochastic model: the same seed, the same members.")] = 0,
     digits: Annotated[int | None, typer.Option(help="Significant decimal digits to keep, 1 to 7.")] = None,
     threads: options.Threads = None,
     memory: Annotated[str | None, typer.Option(help="Most memory to take, as in 4GiB; a promise.")] = None,
@@ -50,6 +51,7 @@ def upscale(
             tile=tile,
             halo=halo,
             members=members,
+            seed=seed,
             statics=statics,
             memory_bytes=None if memory is None else parse_bytes(memory),
         )

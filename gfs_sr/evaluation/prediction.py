@@ -99,8 +99,8 @@ class ScratchSink(MemorySink):
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         frames, rows, columns = description.shape
-        shape = (frames, len(description.data), rows, columns)
-        self.values = scratch(shape)
+        members = () if description.members is None else (description.members,)
+        self.values = scratch((*members, frames, len(description.data), rows, columns))
         self.flags = scratch((frames, rows, columns), np.uint8)
 
 

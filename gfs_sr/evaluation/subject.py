@@ -85,7 +85,7 @@ class Subject:
             summary = upscaler.run(coarse, sink, Request(extent="full", statics=statics, tile=tile))
             said.extend(warning for warning in summary.warnings if warning not in said)
             order = tuple(summary.variables.index(each) for each in coarse.variables if each in summary.variables)
-            values = sink.values[:, :, ::-1] if sink.description.lat_ascending else sink.values
+            values = sink.values[..., ::-1, :] if sink.description.lat_ascending else sink.values
             core = summary.tile["lat"] * s, summary.tile["lon"] * s
             return ArrayPrediction(values, core, order)
 

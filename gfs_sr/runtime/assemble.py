@@ -15,7 +15,7 @@ def to_dataset(sink: MemorySink) -> xr.Dataset:
         for variable in description.coordinates
     }
     for channel, variable in enumerate(description.data):
-        variables[variable.name] = xr.Variable(dims, sink.values[:, channel], dict(variable.attrs))
+        variables[variable.name] = xr.Variable(variable.dims, sink.values[..., channel, :, :], dict(variable.attrs))
     flag = flag_variable(dims)
     variables[flag.name] = xr.Variable(dims, sink.flags, dict(flag.attrs))
     return xr.decode_cf(xr.Dataset(variables, attrs=dict(description.attrs)), decode_coords="all")

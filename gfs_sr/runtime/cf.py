@@ -15,6 +15,7 @@ from gfs_sr.data.variables import TimeKind, lookup
 Attribute = str | int | float | npt.NDArray[np.uint8]
 
 FLAG_NAME = "quality_flag"
+REALIZATION = "realization"
 
 
 class Quality(IntFlag):
@@ -45,12 +46,22 @@ class Description:
     data: tuple[FileVariable, ...]  # one per channel, in channel order
     attrs: dict[str, Attribute]
     lat_ascending: bool  # rows are stored south to north
+    members: int | None = None  # of an ensemble; None: there is no axis for them
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(frames, rows, columns)."""
         frames, rows, columns = list(self.sizes.values())[:3]
         return frames, rows, columns
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Of a data variable: the same, after the members where there are any."""
+        return self.shape if self.members is None else (self.members, *self.shape)
+
+    def place(self, member: int) -> tuple[int, ...]:
+        """Index of a member in a data variable; nothing where there is no axis for it."""
+        return () if self.members is None else (member,)
 
 
 def describe(
@@ -62,6 +73,7 @@ def describe(
     registration: Registration,
     bucket_step: np.timedelta64 | None,
     provenance: Mapping[str, str],
+    members: int | None = None,
 ) -> Description:
     """The description of a fine forecast.
 
@@ -73,6 +85,7 @@ def describe(
         registration: CELL gives latitude and longitude bounds.
         bucket_step: length of one fine bucket where the variables are accumulated or averaged; gives time bounds.
         provenance: global attributes that say how the file was made.
+        members: of a stochastic model; gives the axis `realization`.
     """
     dims = ("time", layout.lat_name, layout.lon_name)
     sizes = {dims[0]: len(times), dims[1]: grid.lat.size, dims[2]: grid.lon.size}
@@ -90,8 +103,18 @@ def describe(
         attrs: dict[str, Attribute] = {"standard_name": "height", "long_name": f"height above ground, {height}"}
         attrs |= {"units": "m", "positive": "up"}
         coordinates.append(FileVariable(_height_name(height), (), attrs, np.asarray(float(height.split()[0]))))
-    data = tuple(_data_variable(name, layout, dims) for name in variables)
-    return Description(sizes, tuple(coordinates), data, {"Conventions": "CF-1.11", **provenance}, layout.lat_ascending)
+    if members is not None:
+        sizes[REALIZATION] = members
+        coordinates.append(_realization(members))
+    data_dims = dims if members is None else (REALIZATION, *dims)
+    data = tuple(_data_variable(name, layout, data_dims) for name in variables)
+    attributes: dict[str, Attribute] = {"Conventions": "CF-1.11", **provenance}
+    return Description(sizes, tuple(coordinates), data, attributes, layout.lat_ascending, members)
+
+
+def _realization(members: int) -> FileVariable:
+    attrs: dict[str, Attribute] = {"standard_name": "realization", "long_name": "member of the ensemble", "units": "1"}
+    return FileVariable(REALIZATION, (REALIZATION,), attrs, np.arange(members, dtype=np.int32))
 
 
 def flag_variable(dims: tuple[str, ...]) -> FileVariable:

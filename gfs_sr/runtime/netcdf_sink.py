@@ -31,12 +31,13 @@ class NetCDFSink(FileSink):
                 stored = dataset.createVariable(variable.name, np.asarray(variable.values).dtype, variable.dims)
                 stored.setncatts(variable.attrs)
                 stored[...] = np.asarray(variable.values)
+            ahead = () if description.members is None else (1,)
             for variable in description.data:
-                self._create(variable, "f4", np.float32(np.nan), chunks)
+                self._create(variable, "f4", np.float32(np.nan), (*ahead, *chunks))
             self._create(flag_variable(dims), "u1", None, chunks)
 
     def _create(
-        self, variable: FileVariable, dtype: str, fill_value: np.float32 | None, chunks: tuple[int, int, int]
+        self, variable: FileVariable, dtype: str, fill_value: np.float32 | None, chunks: tuple[int, ...]
     ) -> None:
         assert self._dataset is not None
         stored = self._dataset.createVariable(
@@ -55,14 +56,17 @@ class NetCDFSink(FileSink):
         stored.set_auto_mask(False)
         stored.set_auto_scale(False)
 
-    def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None:
+    def _write(
+        self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
+    ) -> None:
         assert self._dataset is not None
         variables = self._dataset.variables
         for channel, variable in enumerate(self.description.data):
             with HDF5_LOCK:  # taken per variable, so that a reader waits for one variable at most
-                variables[variable.name][frames, rows] = values[:, channel]
-        with HDF5_LOCK:
-            variables[FLAG_NAME][frames, rows] = flags
+                variables[variable.name][(*place, frames, rows)] = values[:, channel]
+        if flags is not None:
+            with HDF5_LOCK:
+                variables[FLAG_NAME][frames, rows] = flags
 
     def set_attribute(self, name: str, value: str) -> None:
         """Add a global attribute."""

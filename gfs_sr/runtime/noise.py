@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr import _core
+from gfs_sr.contract import NoiseDistribution
 from gfs_sr.errors import UsageError
 
 Microdegrees = npt.NDArray[np.int32]
@@ -25,7 +26,7 @@ class NoiseKey:
 
     seed: int
     member: int
-    variable: str  # canonical name
+    variable: str  # canonical name, or the noise input's
     valid_time: np.datetime64
 
     @property
@@ -64,6 +65,22 @@ def fill_normals(
 ) -> None:
     """Standard normals of every cell of lat x lon at one step of a sampler, into `out` (H, W)."""
     _core.fill_normals(key.word, lat, lon, step, out, threads)
+
+
+def fill_channels(
+    out: FloatArray, word: int, lat: Microdegrees, lon: Microdegrees, distribution: NoiseDistribution, threads: int = 0
+) -> None:
+    """Numbers of every cell into `out` (C, cells), channel c what `fill_normals` gives at step c.
+
+    Args:
+        out: float32, contiguous.
+        word: of the key.
+        lat: (cells,), each cell's own.
+        lon: (cells,).
+        distribution: normal, or uniform: multiples of 2⁻²⁴ below 1.
+        threads: 0 for one per processor.
+    """
+    _core.fill_channels(word, lat, lon, distribution is NoiseDistribution.UNIFORM, out, threads)
 
 
 def normals(

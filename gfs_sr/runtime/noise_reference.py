@@ -72,6 +72,17 @@ def normals(key: int, lat: npt.NDArray[np.int32], lon: npt.NDArray[np.int32], st
     return normal_of(philox((rows, columns, block, none), key)[step % 4])
 
 
+def channels(
+    key: int, lat: npt.NDArray[np.int32], lon: npt.NDArray[np.int32], is_uniform: bool, count: int
+) -> npt.NDArray[np.float32]:
+    """(count, cells) numbers; arguments as `noise.fill_channels`."""
+    rows, columns = lat.view(np.uint32), lon.view(np.uint32)
+    none = np.zeros(rows.shape, np.uint32)
+    words = [philox((rows, columns, np.full_like(none, c // 4), none), key)[c % 4] for c in range(count)]
+    drawn = np.stack(words)
+    return (drawn >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24) if is_uniform else normal_of(drawn)
+
+
 def _polynomial(coefficients: tuple[float, ...], x: Doubles) -> Doubles:
     total: Any = coefficients[-1]
     for coefficient in coefficients[-2::-1]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from gfs_sr.errors import Interrupted
 from gfs_sr.runtime.backends.base import Array, Backend
@@ -46,6 +47,7 @@ class _Batch:
     """Some tiles of one block on their way from gather to scatter."""
 
     window: Window
+    member: int
     band: int
     tiles: range
     buffers: dict[str, Array] | None  # None after inference: they went back to their pool
@@ -68,7 +70,7 @@ class Pipeline:
         self._windows: Channel[Window] = Channel(1)
         self._gathered: Channel[_Batch] = Channel(IN_FLIGHT)
         self._inferred: Channel[_Batch] = Channel(IN_FLIGHT)
-        self._blocks: Channel[tuple[Window, int, BlockBuffer]] = Channel(IN_FLIGHT)
+        self._blocks: Channel[tuple[Window, int, int, BlockBuffer]] = Channel(IN_FLIGHT)
         self._free_inputs = Pool([layout.empty_inputs() for _ in range(IN_FLIGHT)])
         self._free_fine = Pool([layout.empty_fine() for _ in range(IN_FLIGHT)])
         self._free_blocks = Pool([layout.empty_block() for _ in range(IN_FLIGHT)])
@@ -151,14 +153,14 @@ class Pipeline:
         for window in self._windows:
             with self._timings.measure("gather"):
                 fields = self._stages.fields(window)
-            for band in self._layout.bands:
+            for member, band in product(range(self._layout.job.members), self._layout.bands):
                 batches = self._layout.batches(band)
                 for index, tiles in enumerate(batches):
                     buffers = self._free_inputs.get()
                     with self._timings.measure("gather"):
-                        self._stages.gather(window, fields, tiles, buffers)
+                        self._stages.gather(window, fields, tiles, buffers, member)
                     is_last = index == len(batches) - 1
-                    self._gathered.put(_Batch(window, band, tiles, buffers, None, index == 0, is_last))
+                    self._gathered.put(_Batch(window, member, band, tiles, buffers, None, index == 0, is_last))
         self._gathered.close()
 
     def _infer(self) -> None:
@@ -184,16 +186,16 @@ class Pipeline:
                     self._stages.flag(batch.window, batch.band, block)
             self._free_fine.put(batch.fine)
             if batch.is_last:
-                self._blocks.put((batch.window, batch.band, block))
+                self._blocks.put((batch.window, batch.member, batch.band, block))
         self._blocks.close()
 
     def _write(self) -> None:
         done, total = 0, self._layout.job.output_cells
-        for window, band, block in self._blocks:
+        for window, member, band, block in self._blocks:
             region = self._layout.region(window.time_tile, band)
             values, flags = block.views(region)
             with self._timings.measure("write"):
-                self._sink.write(region.first_frame, region.first_row, values, flags)
+                self._sink.write(region.first_frame, region.first_row, values, flags, member)
             self._free_blocks.put(block)
             done += values.size
             if self._progress is not None:

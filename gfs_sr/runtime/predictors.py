@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.contract import Predictor, PredictorGrid
+from gfs_sr.data.calendar import SEASONS, season_of
 from gfs_sr.data.grid import Boundary
 from gfs_sr.data.solar import cos_solar_zenith, solar_components
 from gfs_sr.data.statics import fine_cells
@@ -18,6 +19,7 @@ from gfs_sr.runtime.sink import FloatField
 from gfs_sr.runtime.tiling import AxisPlan, Plan
 
 FloatAxis = npt.NDArray[np.float64]
+SEASON_NAMES = tuple(f"season_{name.lower()}" for name in SEASONS)
 
 
 class PredictorFields:
@@ -30,7 +32,7 @@ class PredictorFields:
         coarse = layout.job.horizontal.coarse
         times = layout.job.forecast.times
         self._coarse_times = times.valid_times
-        self._fine_times = _fine_times(times.valid_times, r, contract.interval_hours)
+        self._fine_times = fine_times(times.valid_times, r, contract.interval_hours)
         self._axes = {
             PredictorGrid.COARSE: (coarse.lat, coarse.lon),
             PredictorGrid.COARSE_FINE_TIME: (coarse.lat, coarse.lon),
@@ -115,7 +117,11 @@ def predictor_fields(predictors: Sequence[Predictor], times: TimeArray, lat: Flo
     parts = solar_components(times, lat, lon) if any(each.name in sun for each in predictors) else None
     fields = []
     for predictor in predictors:
-        if predictor.name == "latitude":
+        if predictor.name in SEASON_NAMES:
+            shape = (times.size, lat.size, lon.size)
+            chosen = np.array([season_of(time) for time in times]) == SEASON_NAMES.index(predictor.name)
+            fields.append(np.broadcast_to(chosen.astype(np.float64)[:, None, None], shape))
+        elif predictor.name == "latitude":
             shape = (times.size, lat.size, lon.size)
             fields.append(np.broadcast_to(np.deg2rad(lat)[None, :, None], shape))
         elif parts is not None and predictor.name in sun:
@@ -125,7 +131,7 @@ def predictor_fields(predictors: Sequence[Predictor], times: TimeArray, lat: Flo
     return np.stack(fields, axis=1)
 
 
-def _fine_times(times: TimeArray, time_factor: int, interval_hours: tuple[float, ...]) -> TimeArray:
+def fine_times(times: TimeArray, time_factor: int, interval_hours: tuple[float, ...]) -> TimeArray:
     """(r·T,) valid times of every frame the model gives."""
     if times.size > 1:
         interval = times[1] - times[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from gfs_sr.contract import Contract
 from gfs_sr.data.forecast import Forecast
-from gfs_sr.data.grid import Registration
+from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.errors import (
@@ -16,11 +16,14 @@ from gfs_sr.errors import (
     MissingVariable,
     NothingToUpscale,
     RegistrationMismatch,
+    ShapeMismatch,
     UsageError,
 )
+from gfs_sr.runtime.noise import check_seed
 from gfs_sr.runtime.window import HorizontalWindow, horizontal_window, parse_extent
 
 INTERVAL_TOLERANCE_HOURS = 1e-3
+SAME_PLACE_DEG = 1e-4
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Request:
     tile: int | None = None  # side of a core in coarse cells; None lets the planner choose
     halo: str = "exact"  # or auto:EPS
     members: int = 1
+    seed: int = 0  # of a stochastic model
     statics: Path | None = None
     memory_bytes: int | None = None  # a promise; None lets the planner take part of what is free
 
@@ -51,12 +55,15 @@ class Job:
     bucket_step: np.timedelta64 | None  # length of a fine bucket where the outputs are accumulated or averaged
     trained_interval: bool
     extrapolated_frames: int  # at the end of `fine_times`
+    members: int = 1
+    seed: int = 0
     warnings: list[str] = field(default_factory=list)
 
     @property
     def output_cells(self) -> int:
-        """Values written in all: frames by variables by rows by columns."""
-        return len(self.fine_times) * len(self.outputs) * self.horizontal.rows.size * self.horizontal.columns.size
+        """Values written in all: members by frames by variables by rows by columns."""
+        cells = self.horizontal.rows.size * self.horizontal.columns.size
+        return self.members * len(self.fine_times) * len(self.outputs) * cells
 
 
 def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
@@ -81,6 +88,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
     chosen = forecast.select(inputs)
     extent = parse_extent(request.extent)
     horizontal = horizontal_window(chosen.grid, contract.scale_factor, contract.registration, extent)
+    _check_source_grid(contract, horizontal.coarse, forecast.source)
     bucket = _all_buckets(outputs)
     step = chosen.times.step_hours
     trained = _is_trained(contract, step)
@@ -102,8 +110,30 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         bucket_step=_bucket_step(chosen, outputs, contract) if bucket else None,
         trained_interval=trained,
         extrapolated_frames=extrapolated,
+        members=request.members,
+        seed=check_seed(request.seed),
         warnings=[*warnings, *notes],
     )
+
+
+def _check_source_grid(contract: Contract, grid: Grid, source: str) -> None:
+    """Raise where a model with weights for every cell is given other cells.
+
+    Raises:
+        ShapeMismatch: another grid, or the same one turned, as for a box across its seam.
+    """
+    bound = contract.source_grid
+    if bound is None:
+        return
+    for axis, wanted in ((grid.lat, np.array(bound.lat)), (grid.lon, np.array(bound.lon))):
+        if axis.shape != wanted.shape or np.abs(axis - wanted).max() > SAME_PLACE_DEG:
+            raise ShapeMismatch(
+                f"{contract.name} has weights for every cell of one grid: {len(bound.lat)} by {len(bound.lon)} cells "
+                f"from {bound.lat[0]:g} N, {bound.lon[0]:g} E on; these are {grid.lat.size} by {grid.lon.size} "
+                f"from {grid.lat[0]:g} N, {grid.lon[0]:g} E on",
+                source,
+                "give the grid that the model was trained on, or use a model without localized convolution",
+            )
 
 
 def refuse_members(contract: Contract, members: int) -> None:

@@ -40,8 +40,11 @@ class Sink(ABC):
         self._description = description
         self._open(description, block_shape)
 
-    def write(self, first_frame: int, first_row: int, values: FloatField, flags: FlagField) -> None:
-        """Store `values` (T, C, h, W) and `flags` (T, h, W) whose first frame and northernmost row are given."""
+    def write(self, first_frame: int, first_row: int, values: FloatField, flags: FlagField, member: int = 0) -> None:
+        """Store `values` (T, C, h, W) and `flags` (T, h, W) whose first frame and northernmost row are given.
+
+        The flags are the same for every member of an ensemble: the first one's are stored.
+        """
         description = self.description
         frames = slice(first_frame, first_frame + values.shape[0])
         rows = slice(first_row, first_row + values.shape[2])
@@ -51,13 +54,15 @@ class Sink(ABC):
             height = description.shape[1]
             rows = slice(height - rows.stop, height - rows.start)
             values, flags = values[:, :, ::-1], flags[:, ::-1]
-        self._write(frames, rows, values, flags)
+        self._write(frames, rows, values, flags if member == 0 else None, self.description.place(member))
 
     @abstractmethod
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None: ...
 
     @abstractmethod
-    def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None: ...
+    def _write(
+        self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
+    ) -> None: ...
 
     def resident_bytes(self, cells: int) -> int:
         """Bytes this sink keeps in memory for an output of `cells` values; a file keeps none."""
@@ -87,7 +92,7 @@ class Sink(ABC):
 class MemorySink(Sink):
     """Keeps the forecast as arrays."""
 
-    values: FloatField  # (T, C, H, W) in the file's row order
+    values: FloatField  # ([M,] T, C, H, W) in the file's row order
     flags: FlagField  # (T, H, W)
 
     def resident_bytes(self, cells: int) -> int:
@@ -96,12 +101,17 @@ class MemorySink(Sink):
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         frames, rows, columns = description.shape
-        self.values = np.empty((frames, len(description.data), rows, columns), np.float32)
+        members = () if description.members is None else (description.members,)
+        self.values = np.empty((*members, frames, len(description.data), rows, columns), np.float32)
         self.flags = np.empty((frames, rows, columns), np.uint8)
 
-    def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None:
-        self.values[frames, :, rows] = values
-        self.flags[frames, rows] = flags
+    def _write(
+        self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
+    ) -> None:
+        own = self.values[place[0]] if place else self.values
+        own[frames, :, rows] = values
+        if flags is not None:
+            self.flags[frames, rows] = flags
 
     def commit(self) -> None:
         """Nothing to publish."""

@@ -13,6 +13,7 @@ from gfs_sr.runtime.backends.base import Array
 from gfs_sr.runtime.cf import Quality
 from gfs_sr.runtime.envelope import Envelope
 from gfs_sr.runtime.layout import BlockBuffer, Layout
+from gfs_sr.runtime.noise_fields import NoiseFields
 from gfs_sr.runtime.predictors import PredictorFields
 from gfs_sr.runtime.sink import FloatField
 from gfs_sr.runtime.statics import Statics
@@ -67,6 +68,7 @@ class Stages:
         self._envelope = Envelope(job.contract, job.inputs)
         self._predictors = PredictorFields(layout)
         self._statics = statics
+        self._noise = NoiseFields(layout, job.seed, threads)
         self._input = Normalization.of(job.contract, job.inputs)
         self._inverse_sd = (1 / self._input.sd.astype(np.float64)).astype(np.float32)
         self._output = Normalization.of(job.contract, job.outputs)
@@ -114,7 +116,12 @@ class Stages:
         return self._predictors.of(window.time_tile, window.first_frame, len(window.frames))
 
     def gather(
-        self, window: Window, fields: Mapping[str, list[FloatField]], tiles: range, buffers: Mapping[str, Array]
+        self,
+        window: Window,
+        fields: Mapping[str, list[FloatField]],
+        tiles: range,
+        buffers: Mapping[str, Array],
+        member: int = 0,
     ) -> None:
         """Fill the input buffers of one batch."""
         plan, count = self.layout.plan, len(tiles)
@@ -135,6 +142,7 @@ class Stages:
         self._predictors.gather(fields, window.first_frame, window.time_tile, tiles, buffers, self._threads)
         if self._statics is not None:
             self._statics.gather(tiles, buffers, self._threads)
+        self._noise.fill(window.time_tile, tiles, buffers, member)
 
     # scatter
 

@@ -28,6 +28,7 @@ class FineFrame:
     valid_time: np.datetime64
     values: FloatField  # (C, rows, columns), canonical units, north to south
     flags: FlagField  # (rows, columns)
+    member: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class _Runner:
         return _Arrived(valid_time, values, stages.coarse_frame(stages.layout.job.forecast.frame(0)))
 
     def refine(self, arrived: list[_Arrived], current: int, *, is_last: bool) -> Iterator[FineFrame]:
-        """Fine frames of `arrived[current]`: r of them, one where the stream ends."""
+        """Fine frames of `arrived[current]`: r of them, one where the stream ends; of each member in turn."""
         forecast = self._window_of([(frame.valid_time, frame.values) for frame in arrived])
         stages = self._stages_for(forecast, current + 1, is_last=is_last)
         layout = stages.layout
@@ -127,21 +128,23 @@ class _Runner:
         horizontal = layout.job.horizontal
         r = self._contract.time_factor
         count = layout.region(current, layout.bands[0]).frames
-        values = np.empty((count, len(layout.job.outputs), horizontal.rows.size, horizontal.columns.size), np.float32)
-        flags = np.empty((count, horizontal.rows.size, horizontal.columns.size), np.uint8)
+        rows_out, columns_out = horizontal.rows.size, horizontal.columns.size
+        flags = np.empty((count, rows_out, columns_out), np.uint8)
         block = layout.empty_block()
-        for band in layout.bands:
-            for tiles in layout.batches(band):
-                stages.gather(window, fields, tiles, inputs)
-                layout.infer(self._backend, inputs, len(tiles), fine)
-                stages.scatter(fine[: len(tiles)], window, band, tiles, block)
-            stages.flag(window, band, block)
-            region = layout.region(current, band)
-            rows = slice(region.first_row, region.first_row + region.rows)
-            values[:, :, rows], flags[:, rows] = block.views(region)
         times = layout.job.fine_times.valid_times[r * current :]
-        for index in range(count):
-            yield FineFrame(times[index], values[index], flags[index])
+        for member in range(layout.job.members):
+            values = np.empty((count, len(layout.job.outputs), rows_out, columns_out), np.float32)
+            for band in layout.bands:
+                for tiles in layout.batches(band):
+                    stages.gather(window, fields, tiles, inputs, member)
+                    layout.infer(self._backend, inputs, len(tiles), fine)
+                    stages.scatter(fine[: len(tiles)], window, band, tiles, block)
+                stages.flag(window, band, block)
+                region = layout.region(current, band)
+                rows = slice(region.first_row, region.first_row + region.rows)
+                values[:, :, rows], flags[:, rows] = block.views(region)
+            for index in range(count):
+                yield FineFrame(times[index], values[index], flags[index], member)
 
     def _window_of(self, frames: list[tuple[np.datetime64, npt.NDArray[np.float32]]]) -> Forecast:
         times = TimeAxis.from_times(self._first, [valid_time for valid_time, _ in frames], "stream")

@@ -37,11 +37,17 @@ if TYPE_CHECKING:
 class FineForecast:
     """A fine forecast as arrays."""
 
-    values: FloatField  # (T, C, H, W), canonical units, north to south
+    members: FloatField  # (M, T, C, H, W), canonical units, north to south; M is 1 for a deterministic model
     variables: tuple[str, ...]
     grid: Grid
     times: TimeAxis
     summary: RunSummary
+
+    @property
+    def values(self) -> FloatField:
+        """(T, C, H, W) of the first member."""
+        first: FloatField = self.members[0]
+        return first
 
 
 class Upscaler:
@@ -124,8 +130,9 @@ class Upscaler:
         """The fine forecast as arrays."""
         sink = MemorySink()
         job, summary = self._run(forecast, sink, request or Request(), None)
-        values = sink.values[:, :, ::-1] if sink.description.lat_ascending else sink.values
-        return FineForecast(values, job.outputs, job.horizontal.fine, job.fine_times, summary)
+        values = sink.values[..., ::-1, :] if sink.description.lat_ascending else sink.values
+        members = values if job.contract.stochastic else values[None]
+        return FineForecast(members, job.outputs, job.horizontal.fine, job.fine_times, summary)
 
     def stream(
         self,
@@ -216,6 +223,7 @@ class Upscaler:
             "gfs_sr_halo": halo
             if isinstance(halo, str)
             else ", ".join(f"{axis} {n[0]}+{n[1]}" for axis, n in halo.items()),
+            **({"gfs_sr_seed": str(job.seed)} if contract.stochastic else {}),
             "gfs_sr_exact": "true",
             "gfs_sr_backend": f"{self.backend.name} {self.backend.provider}, {self.backend.precision}",
         }
@@ -227,6 +235,7 @@ class Upscaler:
             registration=contract.registration,
             bucket_step=job.bucket_step,
             provenance=provenance,
+            members=job.members if contract.stochastic else None,
         )
 
     def _summarize(

@@ -48,21 +48,26 @@ class ZarrSink(FileSink):
                 attributes=_plain(variable.attrs),
             )
             stored[...] = values
-        for variable, dtype, fill in (
-            *((variable, "f4", np.nan) for variable in description.data),
-            (flag_variable(dims), "u1", 0),
+        ahead = () if description.members is None else (1,)
+        for variable, dtype, fill, own_shape, own_chunks in (
+            *((variable, "f4", np.nan, description.data_shape, (*ahead, *chunks)) for variable in description.data),
+            (flag_variable(dims), "u1", 0, shape, chunks),
         ):
-            array = _create(group, variable, dtype, fill, shape, chunks)
-            folder = self.partial / variable.name
-            arrays[variable.name] = ChunkedArray(folder, array.metadata.encode_chunk_key, shape, chunks, dtype, fill)
+            array = _create(group, variable, dtype, fill, own_shape, own_chunks)
+            folder, key = self.partial / variable.name, array.metadata.encode_chunk_key
+            arrays[variable.name] = ChunkedArray(folder, key, own_shape, own_chunks, dtype, fill)
         self._writers = ChunkWriters(arrays, Blosc(cname="lz4", clevel=LEVEL, shuffle=Blosc.BITSHUFFLE))
 
-    def _write(self, frames: slice, rows: slice, values: FloatField, flags: FlagField) -> None:
+    def _write(
+        self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
+    ) -> None:
         assert self._writers is not None
         starts = (frames.start, rows.start, 0)
         for channel, variable in enumerate(self.description.data):
-            self._writers.put(variable.name, starts, values[:, channel])
-        self._writers.put(FLAG_NAME, starts, flags)
+            part = values[:, channel]
+            self._writers.put(variable.name, (*place, *starts), part[None] if place else part)
+        if flags is not None:
+            self._writers.put(FLAG_NAME, starts, flags)
 
     def set_attribute(self, name: str, value: str) -> None:
         """Add a global attribute."""
@@ -90,8 +95,8 @@ def _create(
     variable: FileVariable,
     dtype: str,
     fill: float,
-    shape: tuple[int, int, int],
-    chunks: tuple[int, int, int],
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
 ) -> zarr.Array[Any]:
     return group.create_array(
         variable.name,

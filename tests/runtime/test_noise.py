@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 from gfs_sr import _core
+from gfs_sr.contract import NoiseDistribution
 from gfs_sr.errors import UsageError
 from gfs_sr.models import noise as torch_noise
 from gfs_sr.runtime import noise, noise_reference
@@ -150,3 +151,47 @@ def test_a_seed_out_of_range_is_refused(seed):
 def test_the_core_writes_into_nothing_it_was_not_given(lat, out):
     with pytest.raises((ValueError, TypeError)):
         _core.fill_normals(1, lat, np.zeros(2, np.int32), 0, out, 1)
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1), channels=st.integers(1, 9), cells=st.integers(1, 700), threads=st.integers(1, 4),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("distribution", list(NoiseDistribution))
+def test_channels_of_single_cells_agree_in_every_bit_with_numpy(distribution, seed, channels, cells, threads):
+    word = NoiseKey(seed, 0, "dropout_coarse", WHEN).word
+    rng = np.random.default_rng(seed % 2**32)
+    lat, lon = noise.microdegrees(rng.uniform(-90, 90, cells), rng.uniform(0, 360, cells))
+    out = np.full((channels, cells), np.nan, np.float32)
+    noise.fill_channels(out, word, lat, lon, distribution, threads)
+    plain = noise_reference.channels(word, lat, lon, distribution is NoiseDistribution.UNIFORM, channels)
+    np.testing.assert_array_equal(out, plain)
+
+
+def test_a_channel_is_the_step_of_that_number():
+    lat, lon = noise.microdegrees(np.linspace(50, 40, 7), np.linspace(0, 5, 9))
+    rows, columns = (np.ascontiguousarray(each.ravel()) for each in np.meshgrid(lat, lon, indexing="ij"))
+    out = np.empty((6, rows.size), np.float32)
+    noise.fill_channels(out, KEY.word, rows, columns, NoiseDistribution.NORMAL)
+    for step in range(6):
+        field_of_step = np.empty((7, 9), np.float32)
+        noise.fill_normals(field_of_step, KEY, lat, lon, step)
+        np.testing.assert_array_equal(out[step].reshape(7, 9), field_of_step)
+
+
+def test_uniform_numbers_are_uniform_and_below_1():
+    lat = np.arange(100_000, dtype=np.int32)
+    out = np.empty((4, lat.size), np.float32)
+    noise.fill_channels(out, KEY.word, lat, np.zeros_like(lat), NoiseDistribution.UNIFORM)
+    assert out.min() >= 0
+    assert out.max() < 1
+    assert (out * 2**24 == np.rint(out * 2**24)).all()
+    assert min(stats.kstest(channel, "uniform").pvalue for channel in out) > 1e-3
+    assert np.abs(np.corrcoef(out) - np.eye(4)).max() < 0.02
+
+
+def test_arrays_of_other_shapes_are_refused():
+    lat = np.zeros(3, np.int32)
+    for out in (np.empty(3, np.float32), np.empty((2, 4), np.float32), np.empty((2, 3), np.float64)):
+        with pytest.raises(ValueError, match="out"):
+            _core.fill_channels(1, lat, lat, False, out, 1)

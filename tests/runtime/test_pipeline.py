@@ -33,7 +33,7 @@ class NullSink(Sink):
     def _open(self, description, block_shape):
         pass
 
-    def _write(self, frames, rows, values, flags):
+    def _write(self, frames, rows, values, flags, place):
         self.blocks += 1
         self.on_write(frames.start)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.contract import Contract, Halo, PredictorGrid
+from gfs_sr.contract import Contract, Halo, NoiseGrid, NoiseInput, PredictorGrid
 from gfs_sr.errors import BackendFailed, BackendNotActive, GfsSrError, ShapeMismatch, UsageError
 from gfs_sr.runtime.artifact import MODEL, Artifact
 
@@ -198,6 +198,13 @@ def core_shape(contract: Contract, coarse: tuple[int, ...]) -> tuple[int, ...]:
             contract.name,
             "give larger tiles, and the variables the contract lists",
         )
+    bound = contract.source_grid
+    if bound is not None and core[3:] != (len(bound.lat), len(bound.lon)):
+        raise ShapeMismatch(
+            f"input coarse has {core[3]} by {core[4]} cells, the weights are of {len(bound.lat)} by {len(bound.lon)}",
+            contract.name,
+            "give the grid that the model was trained on",
+        )
     return core
 
 
@@ -219,7 +226,18 @@ def input_shapes(contract: Contract, core: tuple[int, ...]) -> dict[str, tuple[i
         shapes[f"predictor_{grid}"] = (b, times, len(contract.predictors_on(grid)), *cells)
     shapes["static_coarse"] = (b, 1, len(contract.statics_coarse), *padded)
     shapes["static_fine"] = (b, 1, len(contract.statics_fine) * contract.scale_factor**2, *padded)
+    for noise in contract.noise:
+        shapes[noise.graph_input] = (b, *_noise_shape(contract, noise, frames, padded))
     return {name: shapes[name] for name in contract.graph_inputs()}
+
+
+def _noise_shape(contract: Contract, noise: NoiseInput, frames: int, padded: tuple[int, int]) -> tuple[int, ...]:
+    """(T, N, H, W) for tiles of so many frames and cells, halo included."""
+    if noise.grid is NoiseGrid.COARSE:
+        return frames, noise.channels, *padded
+    if noise.grid is NoiseGrid.FINE:
+        return contract.time_factor * frames, noise.channels * contract.scale_factor**2, *padded
+    return contract.time_factor * frames, noise.channels, 1, 1
 
 
 def output_shape(contract: Contract, core: tuple[int, ...]) -> tuple[int, ...]:
