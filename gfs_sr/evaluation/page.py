@@ -211,7 +211,7 @@ def _figure(picture: Picture) -> str:
 
 def _about(evaluation: Evaluation) -> str:
     facts = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in evaluation.settings.items())
-    for model, known in evaluation.model_facts.items():
+    for model, known in ((model, known) for model, known in evaluation.model_facts.items() if known):
         text = ", ".join(f"{key} {value}" for key, value in known.items())
         facts += f"<dt>{escape(model)}</dt><dd>{escape(text)}</dd>"
     cases = "".join(f"<dt>truth</dt><dd>{escape(case.case)}</dd>" for case in evaluation.cases)

@@ -7,7 +7,7 @@ from html import escape
 
 from gfs_sr.evaluation.film import Film, Strip
 from gfs_sr.evaluation.picture import data_uri
-from gfs_sr.evaluation.plots.units import number
+from gfs_sr.evaluation.plots.units import on_a_bar
 
 
 def films_html(films: Sequence[Film]) -> str:
@@ -82,7 +82,8 @@ def _strip(film: Film, strip: Strip, coast: int) -> str:
 
 
 def _bar(what: str, image: bytes, low: float, high: float, units: str) -> str:
+    first, last = on_a_bar(low, high - low), on_a_bar(high, high - low)
     return (
-        f'<span>{number(low)}<img src="{data_uri(image)}" alt="Color bar of {what} from {number(low)} to '
-        f'{number(high)} {escape(units)}">{number(high)} {escape(units)} ({what})</span>'
+        f'<span>{first}<img src="{data_uri(image)}" alt="Color bar of {what} from {first} to {last} {escape(units)}">'
+        f"{last} {escape(units)} ({what})</span>"
     )

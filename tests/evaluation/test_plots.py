@@ -189,6 +189,14 @@ def test_numbers_are_written_as_a_reader_writes_them(value, text):
     assert units.number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "span", "text"),
+    [(-0.0008, 1.56, "0"), (1.5567, 1.56, "1.56"), (999.86, 17.0, "999.9"), (-43.21, 80.0, "−43.2"), (0.0, 0.0, "0")],
+)
+def test_the_ends_of_a_bar_have_the_digits_its_length_asks_for(value, span, text):
+    assert units.on_a_bar(value, span) == text
+
+
 def test_one_wild_cell_does_not_bleach_a_map():
     field = np.arange(10_000.0).reshape(100, 100)
     field[0, 0] = 1e9
@@ -208,7 +216,14 @@ def test_the_share_of_power_is_that_of_the_waves_the_coarse_grid_cannot_hold():
     wavelength = np.array([480.0, 240.0, 120.0, 60.0, 30.0])
     power = np.array([1000.0, 100.0, 10.0, 3.0, 1.0])
     kept = power * np.array([1, 1, 1, 0.5, 0.5])
-    found = spectra_figure("x", wavelength, truth(power), strands(kept, 0 * power), "K", coarse_km=55.0).finding
+    found = spectra_figure(
+        "x",
+        wavelength,
+        truth(power),
+        [*strands(kept), strands(kept / 9)[0], *strands(kept, 0 * power)[1:]],
+        "K",
+        coarse_km=55.0,
+    ).finding
     assert "Below 60 km" in found
     assert "50% of the truth's power, best interpolation 0%" in found
 

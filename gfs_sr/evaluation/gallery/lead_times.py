@@ -30,11 +30,15 @@ def lead_times_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section
     known = any(curve.ci_low is not None for curve in evaluation.curves())
     bands = "Bands are 95% intervals. " if known else ""
     groups = [Group(title, made) for title, made in (("Error", curves), ("At one point", series)) if made]
+    where = (
+        "On a coarse frame only space is restored, so the error is least there; halfway between two it is largest. "
+        if any(cast.task == "joint" for cast in casts)
+        else "Every frame is a coarse one: only space is restored. "
+    )
     return Section(
         "leads",
         "By lead time",
-        "On a coarse frame only space is restored, so the error is least there; halfway between two it is largest. "
-        f"{bands}Of each variable one point is shown where the truth varies most.",
+        f"{where}{bands}Of each variable one point is shown where the truth varies most.",
         groups,
         skipped=skipped,
     )

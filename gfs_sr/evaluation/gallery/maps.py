@@ -23,11 +23,12 @@ def maps_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
     groups = [
         Group(cast.name, [_maps(cast, fields)]) for cast in casts for fields in first(cast, evaluation.fields)
     ]  # fmt: skip
+    between = any(cast.task == "joint" for cast in casts)
+    which = "One frame halfway between two coarse ones, where interpolation is hardest." if between else "One frame."
     return Section(
         "maps",
         "Maps",
-        "One frame halfway between two coarse ones, where interpolation is hardest. All values share one color bar, "
-        "all differences another: red is too high, blue too low.",
+        f"{which} All values share one color bar, all differences another: red is too high, blue too low.",
         groups,
     )
 

@@ -30,7 +30,7 @@ def density_scatter(subject: str, edges: Values, panels: Sequence[Density], quan
     """
     best = max(panels, key=lambda panel: panel.correlation)
     finding = f"{best.label} lies closest to the truth: correlation {best.correlation:.4f}"
-    figure, axes = chart(subject, finding, columns=len(panels), height=2.85, head=0.14)
+    figure, axes = chart(subject, finding, columns=len(panels), height=3.0, head=0.26)
     most = max(float(panel.counts.max()) for panel in panels)
     # the outermost cells would leave most of the panel empty
     total = np.sum([panel.counts for panel in panels], axis=0)
@@ -45,7 +45,7 @@ def density_scatter(subject: str, edges: Values, panels: Sequence[Density], quan
         axis.axline((edges[0], edges[0]), slope=1, color="black", linewidth=0.9, zorder=3)
         axis.set_xlim(edges[first], edges[last])
         axis.set_ylim(edges[first], edges[last])
-        axis.set_title(f"{panel.label}, r = {panel.correlation:.4f}", fontsize=TICK - 0.5, color=TEXT, pad=3)
+        axis.set_title(f"{panel.label}\nr = {panel.correlation:.4f}", fontsize=TICK - 1, color=TEXT, pad=3)
         axis.tick_params(labelsize=TICK - 1)
         axis.locator_params(nbins=5)
     figure.supxlabel(f"truth, {quantity}", fontsize=LABEL, y=0.02)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, trace
+from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, opponent, trace
 from gfs_sr.evaluation.plots.units import percent
 
 
@@ -22,14 +22,14 @@ def spectra_figure(
         units: of the field.
         coarse_km: spacing of the coarse grid; waves shorter than two of them are the model's own.
     """
-    model, *others = strands
+    model, other = strands[0], opponent(strands)
     own = wavelength_km < 2 * coarse_km if coarse_km is not None else wavelength_km <= np.median(wavelength_km)
     if not own.any():
         own = wavelength_km <= np.median(wavelength_km)
     edge = float(wavelength_km[own].max())
     total = float(np.nansum(truth.values[own]))
     shares = {strand.label: float(np.nansum(strand.values[own])) / total if total > 0 else np.nan for strand in strands}
-    best = f", {others[0].label} {percent(shares[others[0].label])}" if others else ""
+    best = f", {other.label} {percent(shares[other.label])}" if other is not None else ""
     finding = f"Below {edge:.0f} km {model.label} has {percent(shares[model.label])} of the truth's power{best}"
     every = [truth, *strands]
     figure, (axis,) = chart(subject, finding, every)

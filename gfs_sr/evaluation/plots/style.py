@@ -70,6 +70,11 @@ class Strand:
     high: Values | None = None
 
 
+def opponent(strands: Sequence[Strand]) -> Strand | None:
+    """The best plain interpolation among them, which findings name beside the model."""
+    return next((strand for strand in strands if strand.ink is PLAIN), None)
+
+
 @dataclass(frozen=True, eq=False)
 class Drawing:
     """A figure, what it shows in one sentence, and the same for those who cannot see it."""

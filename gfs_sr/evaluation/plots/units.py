@@ -1,5 +1,6 @@
 """Values as a forecaster reads them: units, digits, degrees."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,12 @@ def number(value: float, digits: int = 3) -> str:
     """Significant digits with a true minus; no exponent where the digits before the point are few enough to read."""
     readable = 10**digits <= abs(value) < 1e6
     return (f"{value:.0f}" if readable else f"{value:.{digits}g}").replace("-", MINUS)
+
+
+def on_a_bar(value: float, span: float) -> str:
+    """The end of a color bar: as many digits as its length asks for, so that next to nothing is 0."""
+    decimals = max(0, 2 - math.floor(math.log10(span))) if span > 0 else 3
+    return f"{round(value, decimals) + 0.0:g}".replace("-", MINUS)
 
 
 def degrees(value: float, positive: str, negative: str) -> str:
