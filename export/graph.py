@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from onnx import version_converter
 from torch import nn
 from torch.export import Dim
 
@@ -41,7 +42,12 @@ def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = O
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
-        graph = _trace(model, contract, path, opset) if opset <= TRACED_OPSET else _capture(model, contract, opset)
+        if opset <= TRACED_OPSET or contract.precision == "bf16":
+            graph = _trace(model, contract, path, min(opset, TRACED_OPSET))
+        else:
+            graph = _capture(model, contract, opset)
+        if contract.precision == "bf16":  # the tracer writes types that its operator set did not have yet
+            graph = version_converter.convert_version(graph, opset)
     _strip(graph)
     simplify(graph)
     onnx.checker.check_model(graph, full_check=True)
