@@ -55,7 +55,7 @@ def test_a_perfect_model_has_skill_one():
     coarse = coarsen(truth, Coarsening(Registration.NODE))
     values = truth.load()[:, :, :55, :79]
     grid = coarse.grid.refine(6, Registration.NODE)[0]
-    perfect = FineForecast(values, ("t2m",), grid, truth.times, None)
+    perfect = FineForecast(values[None], ("t2m",), grid, truth.times, None)
     (row,) = score(perfect, values, coarse.load(), {"t2m": "K"}, 6, 6, Registration.NODE)
     assert (row.rmse, row.skill_plain, row.skill_sharpened) == (0, 1, 1)
 
