@@ -216,14 +216,9 @@ def test_the_share_of_power_is_that_of_the_waves_the_coarse_grid_cannot_hold():
     wavelength = np.array([480.0, 240.0, 120.0, 60.0, 30.0])
     power = np.array([1000.0, 100.0, 10.0, 3.0, 1.0])
     kept = power * np.array([1, 1, 1, 0.5, 0.5])
-    found = spectra_figure(
-        "x",
-        wavelength,
-        truth(power),
-        [*strands(kept), strands(kept / 9)[0], *strands(kept, 0 * power)[1:]],
-        "K",
-        coarse_km=55.0,
-    ).finding
+    another = Strand("another model", style.MODELS[1], kept / 9)
+    shown = [*strands(kept), another, strands(kept, 0 * power)[1]]
+    found = spectra_figure("x", wavelength, truth(power), shown, "K", coarse_km=55.0).finding
     assert "Below 60 km" in found
     assert "50% of the truth's power, best interpolation 0%" in found
 
