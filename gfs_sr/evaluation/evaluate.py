@@ -12,6 +12,7 @@ from gfs_sr.evaluation import protocol_a
 from gfs_sr.evaluation.baselines import rivals, space_rivals
 from gfs_sr.evaluation.cases import Case, CaseFiles, list_cases, open_case
 from gfs_sr.evaluation.finished import open_finished
+from gfs_sr.evaluation.prediction import MEMORY_BYTES
 from gfs_sr.evaluation.protocols import Protocol, protocol
 from gfs_sr.evaluation.regions import Box
 from gfs_sr.evaluation.result import Evaluation
@@ -135,11 +136,18 @@ def _evaluate(subjects: Sequence[Subject], cases: Sequence[Case], settings: Sett
         ]
         return _result(subjects, scores, settings, how)
     scorers = [Scorer(case, subjects, settings.options, how) for case in cases]
-    scores = [scorer.contest() for scorer in scorers]
+    scores, held = [], 0
+    for scorer in scorers:
+        scores.append(scorer.contest())
+        held += scorer.held_bytes
+        if held > MEMORY_BYTES and len(scorers) > 1:
+            held -= scorer.held_bytes
+            scorer.forget()
     if settings.metrics != ():
         shown = choose(scores, amount(subjects[0].registration, settings.options))
         for scorer, found, is_first in zip(scorers, scores, first_of_their_kind(scores), strict=True):
             scorer.detail(found, shown, keep_fields=is_first)
+            scorer.forget()
     return _result(subjects, scores, settings, how)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gfs_sr.data.grid import FloatArray
 from gfs_sr.data.variables import lookup
-from gfs_sr.evaluation import tables, unpack
+from gfs_sr.evaluation import score_rows, tables, unpack
 from gfs_sr.evaluation.baselines import is_sharpened
 from gfs_sr.evaluation.contest import ABSOLUTE, ERROR, SQUARED, WEIGHT, Contest, region_of
 from gfs_sr.evaluation.intervals import Resampler, interval_of, skill_draws
@@ -262,7 +262,7 @@ class Evaluation:
 
     @cached_property
     def _scores(self) -> list[Score]:
-        registered = (*unpack.registry_scores(self), *unpack.lead_scores(self))
+        registered = (*score_rows.registry_scores(self), *score_rows.lead_scores(self))
         return [*self._cell_scores(), *registered, *self._skills()]
 
     def _cell_scores(self) -> list[Score]:
@@ -276,7 +276,7 @@ class Evaluation:
                     for name, value in CELL_SCORES.items():
                         interval = interval_of(drawn.get(method)) if name == "RMSE" else None
                         found.append(
-                            unpack.score(
+                            score_rows.score(
                                 self, method, task, variable, registry.METRICS[name], value(sums),
                                 region=region, lead_class=lead_class, interval=interval,
                             )
@@ -296,7 +296,7 @@ class Evaluation:
                                     method=model, is_model=True, task=task, variable=variable, metric="skill",
                                     baseline=name, region=region, lead_class=lead_class, scale="1",
                                     value=skill(methods[model], value),
-                                    **unpack.ends(interval_of(skill_draws(drawn, model, (name,)))),
+                                    **score_rows.ends(interval_of(skill_draws(drawn, model, (name,)))),
                                     units="1", better="higher", group="skill",
                                     explanation="1 - RMSE / RMSE of the baseline: 0 no better than it, 1 perfect.",
                                     threshold=math.nan, forecasts=len(self.contests(task, variable)),

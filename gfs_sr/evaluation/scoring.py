@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfs_sr.data.grid import Registration
+from gfs_sr.data.grid import FloatArray, Registration
 from gfs_sr.data.sharpening import FITTED
 from gfs_sr.evaluation.baselines import Rival, is_sharpened, rivals, space_rivals
 from gfs_sr.evaluation.cases import Case
@@ -14,7 +14,7 @@ from gfs_sr.evaluation.contest import SQUARED, WEIGHT, Contest, hold_contest
 from gfs_sr.evaluation.detail import Detail, Shown, edges_of, look_closely, truth_range, vector_partner
 from gfs_sr.evaluation.protocols import Protocol
 from gfs_sr.evaluation.records import ALL, EXTRAPOLATED, INTERPOLATED, SeedExample, Task
-from gfs_sr.evaluation.regions import Box, region_masks
+from gfs_sr.evaluation.regions import BoolArray, Box, region_masks
 from gfs_sr.evaluation.subject import Subject
 from gfs_sr.evaluation.view import View, views
 
@@ -61,7 +61,7 @@ class CaseScores:
 
 
 class Scorer:
-    """One case and the models, kept between the two steps so that no model runs twice."""
+    """One case and the models; what they made is kept between the two steps, unless `forget` is called."""
 
     def __init__(self, case: Case, subjects: Sequence[Subject], options: Options, protocol: Protocol) -> None:
         self.case = case
@@ -76,6 +76,17 @@ class Scorer:
         if self._views is None:
             self._views = list(views(self.case, self.subjects, self.options.tasks, self.protocol))
         return self._views
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the predictions, in memory or on disk."""
+        cells = int(np.prod(self.case.truth.grid.shape)) * len(self.case.variables) * 4
+        made = (prediction for view in self._views or () for prediction in view.predictions.values())
+        return cells * sum(prediction.members * prediction.frames for prediction in made)
+
+    def forget(self) -> None:
+        """Let go of the predictions; they are made again when they are asked for."""
+        self._views = None
 
     def contest(self) -> CaseScores:
         """The first step: every model and interpolation."""
@@ -111,7 +122,7 @@ class Scorer:
                     )
         return scores
 
-    def _regions(self, view: View) -> dict[str, np.ndarray]:
+    def _regions(self, view: View) -> dict[str, BoolArray]:
         options = self.options
         return region_masks(view.window.grid, options.boxes, options.statics, options.by_terrain)
 
@@ -138,7 +149,7 @@ def first_of_their_kind(scores: Sequence[CaseScores]) -> list[bool]:
 
 def choose(scores: Iterable[CaseScores], a: float) -> dict[Key, Shown]:
     """The best plain and the best sharpened interpolation of each variable over all cases, and common bins."""
-    errors: dict[Key, dict[str, np.ndarray]] = {}
+    errors: dict[Key, dict[str, FloatArray]] = {}
     ends: dict[Key, list[tuple[float, float]]] = {}
     for case in scores:
         for key, contest in case.contests.items():
@@ -160,7 +171,7 @@ def choose(scores: Iterable[CaseScores], a: float) -> dict[Key, Shown]:
     return found
 
 
-def _mse(sums: np.ndarray) -> float:
+def _mse(sums: FloatArray) -> float:
     return float(sums[SQUARED] / sums[WEIGHT]) if sums[WEIGHT] > 0 else float("inf")
 
 

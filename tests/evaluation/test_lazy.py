@@ -12,12 +12,13 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.resampling import Closure
 from gfs_sr.data.time_interpolation import TIME
 from gfs_sr.data.variables import TimeKind
-from gfs_sr.evaluation import detail, prediction, scoring, view
+from gfs_sr.evaluation import detail, prediction, scoring, shown, view
+from gfs_sr.evaluation import evaluate as evaluating
 from gfs_sr.evaluation.baselines import Rival, rivals
 from gfs_sr.evaluation.cases import make_case
 from gfs_sr.evaluation.evaluate import Settings, evaluate, evaluate_cases
 from gfs_sr.evaluation.prediction import ScratchSink, scratch
-from gfs_sr.evaluation.subject import Subject
+from gfs_sr.evaluation.subject import Subject, interpolating
 from gfs_sr.runtime.request import Request
 from gfs_sr.runtime.upscaler import Upscaler
 from tests import fields
@@ -66,7 +67,7 @@ def test_memory_follows_the_chunk_and_not_the_length_of_the_forecast(monkeypatch
     monkeypatch.setattr(view, "CHUNK_CELLS", 12 * HEIGHT * WIDTH)
     monkeypatch.setattr(view, "TRUTH_BYTES", 0)
     monkeypatch.setattr(scoring, "rivals", lambda a: [rival for rival in rivals(a) if rival.headline])  # for speed
-    monkeypatch.setattr(detail, "FIELD_BYTES", 1 << 18)
+    monkeypatch.setattr(shown, "FIELD_BYTES", 1 << 18)
     monkeypatch.setattr(detail, "SAMPLED_VALUES", 1 << 14)
     (short, _), (long, evaluation) = peak(19), peak(67)
     more = 48 * HEIGHT * WIDTH * 4  # bytes of truth
@@ -127,3 +128,22 @@ def test_closures_that_cannot_differ_are_not_tried_twice():
     assert "bilinear/linear" not in both
     assert {"bicubic/linear", "bilinear/catmull_rom", "sharpened lanczos/hold"} <= both
     assert all(rival.closures[-1] is Closure.RAMP for rival in rivals(0.2))
+
+
+def test_the_predictions_of_many_forecasts_are_not_all_kept(tmp_path, monkeypatch):
+    paths = tuple(write_fine(tmp_path / f"{day}.nc", seed=day, start=f"2021-03-0{day}T00") for day in (1, 2, 3))
+    runs = []
+
+    def predict(coarse):
+        runs.append(coarse.source)
+        return interpolating("bicubic/linear", 6, 6, Registration.NODE).predict(coarse)
+
+    subject = Subject("counted", predict, 6, 6, Registration.NODE)
+    settings = Settings(paths, tasks=("joint",), metrics=("RMSE",), by_terrain=False)
+    kept = evaluate(subject, settings)
+    assert len(runs) == 3
+    one = 15 * 31 * 37 * 4 * 2  # a series and its extrapolated frames
+    monkeypatch.setattr(evaluating, "MEMORY_BYTES", one)
+    again = evaluate(subject, settings)
+    assert len(runs) == 3 + 3 + 2  # the first stays
+    assert [score.value for score in again.scores()] == [score.value for score in kept.scores()]
