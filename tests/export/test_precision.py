@@ -85,3 +85,14 @@ def test_emulated_bf16_rounds_as_torch_does() -> None:
     exact = torch.conv2d(x.bfloat16().double(), weight.double())
     np.testing.assert_allclose(fine, exact.numpy(), rtol=2**-8, atol=1e-6)  # one rounding to 8 significant bits
     assert np.array_equal(torch.from_numpy(fine).bfloat16().float().numpy(), fine)
+
+
+def test_openvino_computes_a_bf16_artifact_within_its_tolerance(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    checkpoint = make_checkpoint(SMALL, spread=0.05)
+    artifact = publish(checkpoint, tmp_path / "bf16", precision="bf16").artifact
+    batch = sample_batches(checkpoint.sample, checkpoint.contract)[1]
+    with open_backend("torch", artifact) as network, open_backend("openvino", artifact) as engine:
+        assert engine.precision == "bf16"
+        difference = np.abs(engine.infer(batch.inputs)["fine"] - network.infer(batch.inputs)["fine"])
+    assert 1e-6 < difference.max() < 3e-2
