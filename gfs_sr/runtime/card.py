@@ -91,13 +91,18 @@ def _data(provenance: Mapping[str, str]) -> list[str]:
 
 def _protocol(contract: Contract) -> list[str]:
     if contract.registration is Registration.NODE:
-        made = "coarse points lie on fine points (`node`): a Gaussian blur, then every s-th point"
+        made = "coarse points lie on fine points (`node`)"
     else:
         made = "a coarse cell is the area-weighted mean of s by s fine cells (`cell`)"
-    hours = " or ".join(f"{each:g}" for each in contract.interval_hours) or NOT_STATED
+    hours = " or ".join(f"{each:g}" for each in contract.interval_hours)
+    interval = (
+        f"* Interval between coarse frames in training, hours: {hours}. Another interval is flagged in the output."
+        if hours
+        else "* Coarse frames may come at any interval."
+    )
     return [
         f"* Registration: {made}. Data of the other registration are refused.",
-        f"* Interval between coarse frames in training, hours: {hours}. Another interval is flagged in the output.",
+        interval,
         f"* Reach: {_reach(contract.halo)}.",
     ]
 

@@ -193,7 +193,8 @@ class Supervised(L.LightningModule):
             name=self.offered_as,
             normalization=self.data.scaling,
             envelope=self.data.envelope(),
-            interval_hours=self.data.interval_hours() or (6.0,),
+            # frames refined in space alone may come at any interval
+            interval_hours=self.data.interval_hours() or ((6.0,) if shipped.facts.time_factor > 1 else ()),
         )
         return Checkpoint(
             config=config,
