@@ -108,7 +108,7 @@ class Predictor(_Frozen):
     # cos_solar_zenith is the sum of solar_polar and solar_cos: see gfs_sr.data.solar.solar_components
     # season_<...> is 1 in the months of that season, else 0
     name: Literal[
-        "cos_solar_zenith", "latitude", "solar_polar", "solar_cos", "solar_sin",
+        "cos_solar_zenith", "latitude", "longitude", "solar_polar", "solar_cos", "solar_sin",
         "season_djf", "season_mam", "season_jja", "season_son",
     ]  # fmt: skip
     grid: PredictorGrid
@@ -145,6 +145,13 @@ class NoiseInput(_Frozen):
     def graph_input(self) -> str:
         """Its name in the graph."""
         return f"noise_{self.name}"
+
+
+class EngineMemory(_Frozen):
+    """What an engine keeps of intermediate fields, for all variables together: bytes per frame of the core."""
+
+    per_fine_cell: float  # of the core
+    per_coarse_cell: float  # of the tile with its halo
 
 
 class FixedGrid(_Frozen):
@@ -217,6 +224,7 @@ class Contract(_Frozen):
     predictors: tuple[Predictor, ...] = ()
     stochastic: bool = False
     noise: tuple[NoiseInput, ...] = ()
+    memory: EngineMemory | None = None  # of families whose members differ; None: by family
     input_dtype: Literal["fp32"] = "fp32"
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the residual branch; the interpolation is always fp32
     base: str  # the interpolation an untrained model equals, e.g. "bicubic/linear"
@@ -242,7 +250,7 @@ class Contract(_Frozen):
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # as for scalings: what an artifact does not need is not in it
         fields: dict[str, Any] = handler(self)
-        return {name: value for name, value in fields.items() if name not in ("noise", "source_grid") or value}
+        return {name: value for name, value in fields.items() if name not in ("noise", "source_grid", "memory") or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:
         """Predictors given on `grid`, in channel order."""

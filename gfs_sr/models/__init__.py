@@ -14,8 +14,9 @@ from gfs_sr.models.dl4ds import MEMBERS, Dl4ds, Dl4dsConfig
 from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.fused import Fused, FusedConfig
 from gfs_sr.models.model import Model, ModelConfig
+from gfs_sr.models.unet import Unet, UnetConfig
 
-Training = Literal["supervised", "adversarial"]
+Training = Literal["supervised", "adversarial", "diffusion"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ FAMILIES: dict[str, Family] = {
     "fused": Family(Fused, FusedConfig),
     "factorized": Family(Factorized, FactorizedConfig),
     "dl4ds": Family(Dl4ds, Dl4dsConfig),
+    "unet": Family(Unet, UnetConfig),
 }
 
 VARIANTS = (

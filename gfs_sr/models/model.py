@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
-from gfs_sr.contract import Contract, FixedGrid, Halo, NoiseInput, Predictor, Quantiles, Scaling
+from gfs_sr.contract import Contract, EngineMemory, FixedGrid, Halo, NoiseInput, Predictor, Quantiles, Scaling
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.models.interpolation import Interpolation, pad_edges
@@ -96,8 +96,18 @@ class Model(nn.Module, ABC):
         return bool(self.noise)
 
     @property
+    def memory(self) -> EngineMemory | None:
+        """What engines need to run it, where its family does not tell."""
+        return None
+
+    @property
     def source_grid(self) -> FixedGrid | None:
         """The only coarse grid that it takes, where its weights are of single cells."""
+        return None
+
+    @property
+    def target_grid(self) -> FixedGrid | None:
+        """The only fine grid that it gives, where its factors are no whole numbers."""
         return None
 
     @property
@@ -162,7 +172,7 @@ class Model(nn.Module, ABC):
         """
         facts = self.facts
         statics = (*self.statics_coarse, *self.statics_fine)
-        units = {each: _typical(each) for each in (*self.inputs, *statics)}
+        units = {each: _typical(each) for each in (*facts.variables, *self.inputs, *statics)}
         units |= self.normalization() | dict(normalization or {})
         return Contract(
             family=self.family,
@@ -185,6 +195,8 @@ class Model(nn.Module, ABC):
             stochastic=self.stochastic,
             noise=self.noise,
             source_grid=self.source_grid,
+            memory=self.memory,
+            target_grid=self.target_grid,
             base=f"{facts.space}/{facts.time}",
             sharpening=facts.sharpening,
         )

@@ -47,7 +47,8 @@ class VpProcess:
 def karras(config: "ScheduleConfig", _: VpProcess) -> Levels:
     """Even steps of sigma^(1/rho) (Karras et al. 2022, equation 5)."""
     largest, least = (sigma ** (1 / config.rho) for sigma in (config.sigma_max, config.sigma_min))
-    return np.power(largest + _ramp(config.n) * (least - largest), config.rho)
+    sigmas: Levels = np.power(largest + _ramp(config.n) * (least - largest), config.rho)
+    return sigmas
 
 
 def karras_sqrt(config: "ScheduleConfig", process: VpProcess) -> Levels:
@@ -57,13 +58,15 @@ def karras_sqrt(config: "ScheduleConfig", process: VpProcess) -> Levels:
 
 def exponential(config: "ScheduleConfig", _: VpProcess) -> Levels:
     """Even steps of ln sigma."""
-    return np.exp(np.log(config.sigma_max) + _ramp(config.n) * np.log(config.sigma_min / config.sigma_max))
+    sigmas: Levels = np.exp(np.log(config.sigma_max) + _ramp(config.n) * np.log(config.sigma_min / config.sigma_max))
+    return sigmas
 
 
 def polyexponential(config: "ScheduleConfig", _: VpProcess) -> Levels:
     """Steps of ln sigma by a power of the ramp; rho = 1 is `exponential`."""
     ratio = np.log(config.sigma_max / config.sigma_min)
-    return np.exp(np.power(1 - _ramp(config.n), config.rho) * ratio + np.log(config.sigma_min))
+    sigmas: Levels = np.exp(np.power(1 - _ramp(config.n), config.rho) * ratio + np.log(config.sigma_min))
+    return sigmas
 
 
 def vp(config: "ScheduleConfig", process: VpProcess) -> Levels:
@@ -73,7 +76,8 @@ def vp(config: "ScheduleConfig", process: VpProcess) -> Levels:
 
 def ve(config: "ScheduleConfig", _: VpProcess) -> Levels:
     """Levels in geometric progression, as the variance-exploding process takes them (Song et al. 2021)."""
-    return config.sigma_max * np.power(config.sigma_min / config.sigma_max, _ramp(config.n))
+    sigmas: Levels = config.sigma_max * np.power(config.sigma_min / config.sigma_max, _ramp(config.n))
+    return sigmas
 
 
 def subvp(config: "ScheduleConfig", process: VpProcess) -> Levels:
