@@ -250,7 +250,8 @@ class Contract(_Frozen):
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # as for scalings: what an artifact does not need is not in it
         fields: dict[str, Any] = handler(self)
-        return {name: value for name, value in fields.items() if name not in ("noise", "source_grid", "memory") or value}
+        rare = ("noise", "source_grid", "memory")
+        return {name: value for name, value in fields.items() if name not in rare or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:
         """Predictors given on `grid`, in channel order."""

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gfs_sr.contract import FixedGrid, NoiseGrid, NoiseInput, Predictor, PredictorGrid
+from gfs_sr.contract import EngineMemory, FixedGrid, NoiseGrid, NoiseInput, Predictor, PredictorGrid
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import lookup
 from gfs_sr.models.blocks import Padding
 from gfs_sr.models.dl4ds_blocks import ACTIVATIONS, NORMALIZATIONS
-from gfs_sr.models.dl4ds_cost import count_flops
+from gfs_sr.models.dl4ds_cost import count
 from gfs_sr.models.dl4ds_dropout import DropoutVariant, factors
 from gfs_sr.models.dl4ds_field import Margin
 from gfs_sr.models.dl4ds_network import Network
@@ -245,6 +245,11 @@ class Dl4ds(Model):
         return self.residual.slots.inputs(self.settings.dropout_variant)
 
     @property
+    def memory(self) -> EngineMemory:
+        """From the channels of its layers."""
+        return _cost(replace(self.settings, localcon_grid=()))[1]
+
+    @property
     def source_grid(self) -> FixedGrid | None:
         """Of a network with weights for every cell."""
         return self.settings.coarse_grid
@@ -330,23 +335,23 @@ class Dl4ds(Model):
     @property
     def flops_per_fine_cell(self) -> float:
         """Counted on a field."""
-        return _flops_per_fine_cell(replace(self.settings, localcon_grid=())) + (
-            5 * self.base.flops_per_coarse_cell / self.facts.scale_factor**2 if self.settings.baseline_residual else 0.0
-        )
+        base = 5 * self.base.flops_per_coarse_cell / self.facts.scale_factor**2
+        learned = 5 / len(self.settings.variables) * _cost(replace(self.settings, localcon_grid=()))[0]
+        return learned + (base if self.settings.baseline_residual else 0.0)
 
 
 @cache
-def _flops_per_fine_cell(config: Dl4dsConfig) -> float:
-    """Of the learned part, brought to five variables."""
+def _cost(config: Dl4dsConfig) -> tuple[float, EngineMemory]:
+    """Of the learned part: FLOPs per fine cell, memory."""
     s, statics = config.scale_factor, len(config.statics)
     side = -(-config.least_side // s) if config.backbone == "unet" else 8
     network = Network(config, Padding.REPLICATE, windowed=True).eval()
     frames, channels = 1 + network.earlier, len(config.variables) + len(config.predictor_variables)
     fields = torch.zeros(1, frames, channels, side, side)
     season = torch.zeros(1, frames, len(SEASONS), side, side) if config.season else None
-    coarse, fine = (torch.zeros(1, 1, statics * count, side, side) if statics else None for count in (1, s * s))
-    flops = count_flops(lambda: network(fields, season, coarse, fine), network)
-    return 5 / len(config.variables) * flops / (s * side) ** 2
+    coarse, fine = (torch.zeros(1, 1, statics * part, side, side) if statics else None for part in (1, s * s))
+    counted = count(lambda: network(fields, season, coarse, fine), network)
+    return counted.flops / (s * side) ** 2, counted.memory(side, s, halo_is_fine=config.upsampling == "pin")
 
 
 def _repeated(frames: Tensor | None, count: int) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfs_sr.contract import Contract
+from gfs_sr.contract import Contract, NoiseGrid
 from gfs_sr.errors import MemoryBudgetTooSmall, UsageError
 from gfs_sr.runtime.backends.base import output_shape
 from gfs_sr.runtime.layout import Layout
@@ -80,8 +80,17 @@ def _footprint(job: Job) -> Footprint:
         core_bytes=workspace.per_fine_byte * 4.0 * refined,
         value_bytes=workspace.per_value,
         # predictors on any grid and their buffers count as if they were fine
-        frame_bytes=workspace.per_fine_frame * contract.time_factor + len(contract.predictors) * 8.0 * refined,
+        frame_bytes=workspace.per_fine_frame * contract.time_factor
+        + len(contract.predictors) * 8.0 * refined
+        + IN_FLIGHT * _noise_bytes(contract),
     )
+
+
+def _noise_bytes(contract: Contract) -> float:
+    """Of the random inputs of one coarse cell at one frame."""
+    fine = contract.scale_factor**2 * contract.time_factor
+    sizes = {NoiseGrid.COARSE: 1, NoiseGrid.FINE: fine, NoiseGrid.SHARED: 0}
+    return 4.0 * sum(each.channels * sizes[each.grid] for each in contract.noise)
 
 
 def _static_bytes(contract: Contract) -> float:

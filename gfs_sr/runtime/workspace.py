@@ -25,5 +25,9 @@ _UNKNOWN: Final = Workspace(per_fine_byte=60.0, per_fine_frame=2000.0)
 
 
 def workspace_of(contract: Contract) -> Workspace:
-    """What an engine needs for this model; a generous guess for families nobody has measured."""
+    """What an engine needs for this model: as its contract says, or its family's; else a generous guess."""
+    memory = contract.memory
+    if memory is not None:
+        share = memory.per_fine_cell / 4 / max(len(contract.inputs), len(contract.outputs))
+        return Workspace(per_fine_byte=share, per_fine_frame=memory.per_coarse_cell / contract.time_factor)
     return _MEASURED.get(contract.family, _UNKNOWN)
