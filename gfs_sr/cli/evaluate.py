@@ -46,6 +46,8 @@ def evaluate(
     sharpening: Annotated[
         float | None, typer.Option(help="Strength of the sharpened baselines; default: fitted on training data.")
     ] = None,
+    members: Annotated[int, typer.Option(min=1, help="Members of the stochastic models among them.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of their members.")] = 0,
     tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile's core, coarse cells.")] = None,
     dask: Annotated[
         str | None, typer.Option(help="Score forecasts in parallel: address of a scheduler, or `local`.")
@@ -80,6 +82,8 @@ def evaluate(
             statics=statics,
             sigma=SIGMA if sigma is None else sigma,
             sharpening=sharpening,
+            members=members,
+            seed=seed,
             tile=tile,
             dask=dask,
             examples=examples,

@@ -36,6 +36,8 @@ class Settings:
     variables: tuple[str, ...] | None = None
     hours: tuple[float, float] | None = None  # first and last lead time; None takes all
     backend: str = "auto"
+    members: int = 1  # of the stochastic models among them
+    seed: int = 0  # of theirs
     tile: int | None = None  # side of a core in coarse cells; None lets the planner choose
     statics: Path | None = None  # terrain and coast, for models that take them and for regions
     sigma: float = SIGMA  # of the coarsening's blur, fine cells; node only
@@ -98,7 +100,8 @@ def open_models(settings: Settings, stack: ExitStack) -> list[Subject]:
         upscaler = stack.enter_context(Upscaler.open(model, backend=settings.backend))
         statics = settings.statics if _takes_statics(upscaler) else None
         name = _unique(upscaler.contract.name, [subject.name for subject in subjects])
-        subjects.append(Subject.of(upscaler, statics, tile=settings.tile, name=name))
+        members, seed = settings.members, settings.seed
+        subjects.append(Subject.of(upscaler, statics, tile=settings.tile, name=name, members=members, seed=seed))
     return subjects
 
 

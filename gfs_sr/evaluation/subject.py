@@ -66,7 +66,14 @@ class Subject:
 
     @classmethod
     def of(
-        cls, upscaler: Upscaler, statics: Path | None = None, *, tile: int | None = None, name: str | None = None
+        cls,
+        upscaler: Upscaler,
+        statics: Path | None = None,
+        *,
+        tile: int | None = None,
+        name: str | None = None,
+        members: int = 1,
+        seed: int = 0,
     ) -> "Subject":
         """A published artifact, run by the runtime as a user would.
 
@@ -75,6 +82,8 @@ class Subject:
             statics: as in `Request`.
             tile: as in `Request`.
             name: in the report; the contract's where none is given.
+            members: of a stochastic model; a deterministic one gives its one forecast.
+            seed: as in `Request`.
         """
         contract = upscaler.contract
         said: list[str] = []
@@ -82,7 +91,9 @@ class Subject:
 
         def predict(coarse: Forecast) -> Prediction:
             sink = ScratchSink()
-            summary = upscaler.run(coarse, sink, Request(extent="full", statics=statics, tile=tile))
+            count = members if contract.stochastic else 1
+            request = Request(extent="full", statics=statics, tile=tile, members=count, seed=seed)
+            summary = upscaler.run(coarse, sink, request)
             said.extend(warning for warning in summary.warnings if warning not in said)
             order = tuple(summary.variables.index(each) for each in coarse.variables if each in summary.variables)
             values = sink.values[..., ::-1, :] if sink.description.lat_ascending else sink.values
