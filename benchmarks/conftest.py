@@ -22,6 +22,7 @@ COLUMNS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="append the figures to benchmarks/results/<stem>.csv")
+    parser.addoption("--results", type=Path, default=RESULTS, help="another folder for them")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,10 +38,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.getoption("--record"):
-        record([bench for bench in session.config._benchmarksession.benchmarks if bench and not bench.has_error])
+        benchmarks = [bench for bench in session.config._benchmarksession.benchmarks if bench and not bench.has_error]
+        record(benchmarks, session.config.getoption("--results"))
 
 
-def record(benchmarks: list[Any]) -> None:
+def record(benchmarks: list[Any], folder: Path) -> None:
     """Append one line per benchmark; the ratio is speed, above 1 where it is faster than its reference."""
     rows: dict[str, list[dict[str, object]]] = {}
     stats = {
@@ -64,9 +66,9 @@ def record(benchmarks: list[Any]) -> None:
                 "min_ratio_to_reference": f"{reference.stats.min / bench.stats.min:.3g}" if reference else "",
             }
         )
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for stem, lines in rows.items():
-        path = RESULTS / f"{stem}.csv"
+        path = folder / f"{stem}.csv"
         is_new = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
