@@ -19,6 +19,7 @@ from pydantic import (
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.transforms import Transform
 from gfs_sr.data.variables import lookup
+from gfs_sr.sampling import SamplingConfig
 
 FORMAT: Final = 1  # raised when a reader of today could misread an artifact of tomorrow
 
@@ -154,6 +155,28 @@ class EngineMemory(_Frozen):
     per_coarse_cell: float  # of the tile with its halo
 
 
+class Denoising(_Frozen):
+    """How members are drawn: a sampler of the runtime asks a graph again and again for the field behind the noise.
+
+    The graph `mean` takes what `Contract.graph_inputs` names and gives, on fine cells of the core,
+        fine: (B, r·T, C, s·H, s·W) what members lie around, model units;
+        unit: the same shape, model units per unit of z;
+        condition: (B, r·T, K, s·H, s·W), K channels for all variables or, with `any_subset`, K for each of the C.
+    A member is fine + unit · z. The graph `denoiser` takes, in this order, with `halo` around the core,
+        noisy: (B, r·(T + halo), C, s·(H + halo), s·(W + halo)), z and noise of level sigma;
+        condition: on the same cells;
+        sigma: (B,);
+        variable: (C,) int64, only where `any_subset`;
+    and gives the z that it expects: fine, (B, r·T, C, s·H, s·W).
+    """
+
+    condition: PositiveInt  # K
+    halo: Halo | Literal["global"]  # of one step; a sample of many steps is exact because every step is
+    beta_d: PositiveFloat  # of the VP process, whose time some schedules and forms take
+    beta_min: PositiveFloat
+    sampling: SamplingConfig  # what is recommended
+
+
 class FixedGrid(_Frozen):
     """Axes that a model is bound to, north to south and west to east."""
 
@@ -224,6 +247,7 @@ class Contract(_Frozen):
     predictors: tuple[Predictor, ...] = ()
     stochastic: bool = False
     noise: tuple[NoiseInput, ...] = ()
+    denoising: Denoising | None = None  # `halo` above is then that of the graph `mean`
     memory: EngineMemory | None = None  # of families whose members differ; None: by family
     input_dtype: Literal["fp32"] = "fp32"
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the residual branch; the interpolation is always fp32
@@ -242,7 +266,7 @@ class Contract(_Frozen):
                 raise ValueError(f"{name} has negative values, which {scaling.transform} cannot bring back")
         if self.any_subset and self.inputs != self.outputs:
             raise ValueError("a model for any subset of variables gives out what it is given")
-        if self.noise and not self.stochastic:
+        if (self.noise or self.denoising) and not self.stochastic:
             raise ValueError("a model that takes noise is stochastic")
         return self
 
@@ -250,7 +274,7 @@ class Contract(_Frozen):
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # as for scalings: what an artifact does not need is not in it
         fields: dict[str, Any] = handler(self)
-        rare = ("noise", "source_grid", "memory")
+        rare = ("noise", "source_grid", "memory", "denoising")
         return {name: value for name, value in fields.items() if name not in rare or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:

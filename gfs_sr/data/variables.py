@@ -241,6 +241,11 @@ _ROWS = (
         (GribKey("gh", "isobaricInhPa"), GribKey("z", "isobaricInhPa")),
         frozenset({"gh", "geopotential", "geopotential_height"}), _METER, on_levels=True,
     ),
+    Variable(
+        "vo", "Relative vorticity", "atmosphere_relative_vorticity", "s-1", _I, (-1e-2, 1e-2), (0.0, 4e-5), 1e-6,
+        (GribKey("vo", "isobaricInhPa"),), frozenset({"vorticity", "relative_vorticity"}),
+        {"s**-1": (1.0, 0.0), "1/s": (1.0, 0.0)}, on_levels=True,
+    ),
 )  # fmt: skip
 
 VARIABLES: dict[str, Variable] = {row.name: row for row in _ROWS}

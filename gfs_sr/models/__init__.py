@@ -4,16 +4,17 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from gfs_sr.contract import Halo
 from gfs_sr.data.grid import Registration
 from gfs_sr.errors import UsageError
 from gfs_sr.models.baseline import InterpolationModel
 from gfs_sr.models.dl4ds import MEMBERS, Dl4ds, Dl4dsConfig
+from gfs_sr.models.edm import Edm, EdmConfig, Vp, VpConfig
 from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.fused import Fused, FusedConfig
-from gfs_sr.models.model import Model, ModelConfig
+from gfs_sr.models.model import SURFACE, Model, ModelConfig
 from gfs_sr.models.unet import Unet, UnetConfig
 
 Training = Literal["supervised", "adversarial", "diffusion"]
@@ -58,7 +59,27 @@ FAMILIES: dict[str, Family] = {
     "factorized": Family(Factorized, FactorizedConfig),
     "dl4ds": Family(Dl4ds, Dl4dsConfig),
     "unet": Family(Unet, UnetConfig),
+    "edm": Family(Edm, EdmConfig),
+    "vp": Family(Vp, VpConfig),
 }
+
+# the seed's task: daily precipitation from the large scale, on fine cells throughout
+LARGE_SCALE: Final[dict[str, Any]] = {
+    "variables": ("tp",),
+    "scale_factor": 1,
+    "registration": "cell",
+    "own_coarse": False,
+    "baseline_residual": False,
+    "predictor_variables": (
+        "t@200", "t@500", "t@700", "t@850", "q@200", "q@500", "q@700", "q@850", "vo@500", "vo@700", "vo@850",
+        "r2", "sp",
+    ),
+    "statics": ("orog",),
+}  # fmt: skip
+SMALL: Final[dict[str, Any]] = {
+    "width": 32, "multipliers": (1, 2), "blocks": 1, "patch_size": 3, "factors": (2,), "dropout": 0.0,
+    "attention": "none", "normalization": "cell",
+}  # fmt: skip
 
 VARIANTS = (
     Variant("interpolation", "interpolation"),
@@ -69,6 +90,12 @@ VARIANTS = (
     Variant("fused-space", "fused", {"time_factor": 1}),
     Variant("factorized", "factorized"),
     Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
+    Variant("unet", "unet", {"variables": SURFACE, **SMALL}),
+    Variant("unet-seed", "unet", LARGE_SCALE),
+    Variant("edm", "edm", {"variables": SURFACE, "shared": True, **SMALL}, training="diffusion"),
+    Variant("edm-seed", "edm", LARGE_SCALE, training="diffusion"),
+    Variant("vp", "vp", {"variables": SURFACE, "shared": True, **SMALL}, training="diffusion"),
+    Variant("vp-seed", "vp", LARGE_SCALE, training="diffusion"),
     *(Variant(member.name, "dl4ds", member.config) for member in MEMBERS),
     *(Variant(f"{member.name}-cgan", "dl4ds", member.config, training="adversarial") for member in MEMBERS),
 )

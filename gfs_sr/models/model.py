@@ -8,7 +8,17 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
-from gfs_sr.contract import Contract, EngineMemory, FixedGrid, Halo, NoiseInput, Predictor, Quantiles, Scaling
+from gfs_sr.contract import (
+    Contract,
+    Denoising,
+    EngineMemory,
+    FixedGrid,
+    Halo,
+    NoiseInput,
+    Predictor,
+    Quantiles,
+    Scaling,
+)
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.models.interpolation import Interpolation, pad_edges
@@ -55,7 +65,7 @@ class Model(nn.Module, ABC):
     """
 
     family: ClassVar[str]
-    any_subset: ClassVar[bool] = False  # variables are folded into the batch: any of them may be given alone
+    any_subset: bool = False  # variables are folded into the batch: any of them may be given alone
     predictors: tuple[Predictor, ...] = ()
 
     def __init__(self, config: ModelConfig) -> None:
@@ -103,6 +113,11 @@ class Model(nn.Module, ABC):
     @property
     def source_grid(self) -> FixedGrid | None:
         """The only coarse grid that it takes, where its weights are of single cells."""
+        return None
+
+    @property
+    def denoising(self) -> Denoising | None:
+        """How members are drawn, of families that sample."""
         return None
 
     @property
@@ -194,6 +209,7 @@ class Model(nn.Module, ABC):
             predictors=self.predictors,
             stochastic=self.stochastic,
             noise=self.noise,
+            denoising=self.denoising,
             source_grid=self.source_grid,
             memory=self.memory,
             target_grid=self.target_grid,

@@ -91,7 +91,7 @@ class Unet(Model):
         self.settings = config
         self.fields = FineInputs(config)
         leads = ("place",) if config.side else ()
-        self._backbone = (config.channels, len(config.variables), config, len(config.fields_in), leads)
+        self._backbone = (config.channels, len(config.variables), config, config.channels, leads)
         self.backbone = Backbone(*self._backbone)
         self.predictors = config.maps_in
 

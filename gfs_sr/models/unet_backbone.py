@@ -120,8 +120,9 @@ class Backbone(nn.Module):
         inputs: C.
         outputs: K.
         config: size and options.
-        predictors: of the inputs, the last so many are what `cascade` pools.
-        leads: which embeddings lead the blocks: `level` (a noise level or a latent), `place`.
+        predictors: of the inputs, the last so many are what a cascade pools.
+        leads: which embeddings lead the blocks: `level` (a noise level or a latent), `place`, `kind` (of variable).
+        kinds: how many there are of those.
 
     Source: specification section 6.3 (Ho et al. 2020, Song et al. 2021).
     """
@@ -133,6 +134,7 @@ class Backbone(nn.Module):
         config: BackboneConfig,
         predictors: int = 0,
         leads: tuple[str, ...] = (),
+        kinds: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.predictors = config, predictors
@@ -146,6 +148,7 @@ class Backbone(nn.Module):
             LevelEmbedding(config.level_embedding, config.width, config.embedding) if "level" in leads else None
         )
         self.place = PlaceEmbedding(config.embedding) if "place" in leads else None
+        self.kind = nn.Embedding(kinds, config.embedding) if "kind" in leads else None
         self.stem = Conv(inputs * patch, config.width)
         self.branches = nn.ModuleList(
             Conv(predictors, CASCADE_WIDTH) for _ in widths[1:] if config.cascade and predictors
@@ -179,7 +182,14 @@ class Backbone(nn.Module):
         self.norm, self.out = recipe.norm(channels), Conv(channels, outputs * patch, silent=True)
         self.recipe = recipe
 
-    def forward(self, x: Tensor, level: Tensor | None = None, place: Tensor | None = None, frames: int = 1) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        level: Tensor | None = None,
+        place: Tensor | None = None,
+        frames: int = 1,
+        kind: Tensor | None = None,
+    ) -> Tensor:
         """Run.
 
         Args:
@@ -187,10 +197,12 @@ class Backbone(nn.Module):
             level: (N,) ln sigma, or (N, width) a latent.
             place: (N, 4) radians, see `PlaceEmbedding`.
             frames: how many in a row belong together; N is a multiple.
+            kind: (N,) of the variable, int64.
         """
         height, columns = x.shape[-2:]
         x = _padded(x, self.config.rates[-1])
-        leads = [layer(given) for layer, given in ((self.level, level), (self.place, place)) if layer is not None]
+        told = ((self.level, level), (self.place, place), (self.kind, kind))
+        leads = [layer(given) for layer, given in told if layer is not None]
         pooled = self._pooled(x)
         h: Tensor = self.stem(_patches(x, self.config.patch_size))
         kept = [h]

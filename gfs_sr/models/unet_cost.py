@@ -14,12 +14,17 @@ SIDE: Final = 128  # cells of the field, the seed's window: global attention gro
 
 @cache
 def flops_per_cell(
-    inputs: int, outputs: int, config: BackboneConfig, predictors: int = 0, leads: tuple[str, ...] = ()
+    inputs: int,
+    outputs: int,
+    config: BackboneConfig,
+    predictors: int = 0,
+    leads: tuple[str, ...] = (),
+    kinds: int = 0,
 ) -> float:
     """Of one run of `Backbone(...)`, per cell of the field; 2 per multiply-add."""
     side = -(-SIDE // config.rates[-1]) * config.rates[-1]
     with torch.device("meta"):
-        network = Backbone(inputs, outputs, config, predictors, leads).eval()
+        network = Backbone(inputs, outputs, config, predictors, leads, kinds).eval()
         x, level, place = torch.empty(1, inputs, side, side), torch.empty(1), torch.empty(1, 4)
         if config.level_embedding == "identity":
             level = torch.empty(1, config.width)
@@ -29,7 +34,8 @@ def flops_per_cell(
             if isinstance(layer, counting):
                 layer.register_forward_hook(lambda each, given, output: counted.append(_flops(each, given[0], output)))
         with torch.no_grad():
-            network(x, level if "level" in leads else None, place if "place" in leads else None)
+            kind = torch.zeros(1, dtype=torch.int64)
+            network(x, level if "level" in leads else None, place if "place" in leads else None, kind=kind)
     return sum(counted) / (side * side)
 
 

@@ -25,6 +25,7 @@ from gfs_sr.training.adversarial import Adversarial
 from gfs_sr.training.closed_form import ClosedForm
 from gfs_sr.training.curve_log import CurveLog
 from gfs_sr.training.datamodule import TrainingData
+from gfs_sr.training.diffusion import Diffusing
 from gfs_sr.training.distributed import placement
 from gfs_sr.training.estimate import Estimate, Measure
 from gfs_sr.training.loggers import LoggerName, WandbConfig, make_loggers
@@ -37,7 +38,12 @@ from gfs_sr.training.warm_start import WarmStart, start_from
 SUMMARY = "summary.json"  # in the folder of a run that has ended well
 DEFAULTS = {"seed_everything": 42, "trainer.max_epochs": 30, "trainer.gradient_clip_val": 1.0}
 
-TRAININGS: dict[str, type[Supervised]] = {"supervised": Supervised, "adversarial": Adversarial}
+TRAININGS: dict[str, type[Supervised]] = {
+    "supervised": Supervised,
+    "adversarial": Adversarial,
+    "diffusion": Diffusing,
+    "self-supervised": SelfSupervised,
+}
 
 # what the Trainer would take and a run decides by a key of its own
 OURS = {"logger": "loggers", "default_root_dir": "output", "enable_checkpointing": "checkpoints"}
@@ -62,7 +68,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     """Our own options beside model, data and trainer."""
     add = parser.add_argument
     add("--output", default=None, help="Run folder; default: runs/ and the model's name.")
-    add("--training", type=Literal["supervised", "adversarial"], default="supervised", help="How a network learns.")
+    add("--training", type=Literal[*TRAININGS], default="supervised", help="How a network learns.")
     add("--preset", default="none", help=f"Defaults that every given key beats: {', '.join(PRESETS)}.")
     add(
         "--ckpt_path",
@@ -309,9 +315,13 @@ def usage_error(message: str) -> UsageError:
 def known_keys() -> list[str]:
     """Every key that a configuration may hold."""
     parser = LightningArgumentParser()
-    parser.add_lightning_class_args(Adversarial, "model")  # the keys of all ways to learn
     parser.add_lightning_class_args(TrainingData, "data")
     parser.add_class_arguments(Trainer, "trainer")
     add_options(parser)
-    keys = [action.dest for action in parser._actions if action.dest.rpartition(".")[2] != "help"]
-    return [*keys, "seed_everything", "config"]
+    actions = parser._actions
+    for training in TRAININGS.values():  # the keys of all ways to learn
+        learner = LightningArgumentParser()
+        learner.add_lightning_class_args(training, "model")
+        actions = actions + learner._actions
+    keys = [action.dest for action in actions if action.dest.rpartition(".")[2] != "help"]
+    return [*dict.fromkeys(keys), "seed_everything", "config"]

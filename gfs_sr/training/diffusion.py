@@ -1,0 +1,202 @@
+"""Diffusion training: a network learns to take noise of every level off what is left around the mean."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from gfs_sr.errors import UsageError
+from gfs_sr.models.conditions import Conditions
+from gfs_sr.models.diffusion import PRECONDITIONING, WEIGHTS, draw_levels, teach
+from gfs_sr.models.edm import Edm
+from gfs_sr.sampling import sample
+from gfs_sr.training.datamodule import Batch, Share, Steps
+from gfs_sr.training.losses import LossConfig, named, sample_loss
+from gfs_sr.training.mean_model import open_mean
+from gfs_sr.training.samples import StreamConfig
+from gfs_sr.training.skill import names_of
+from gfs_sr.training.supervised import NOT_INPUTS, Supervised
+
+SQUARES: Final = LossConfig(weights={"mse": 1.0})
+SIZE_STEPS: Final = 24  # that the sizes are measured on
+SIZE_KEY: Final = (1 << 20) + 1  # an epoch that neither training nor validation reaches
+VALIDATION_KEY: Final = 1 << 40
+LEAST_SIZE: Final = 1e-4  # of what is left around the mean
+
+
+class Diffusing(Supervised):
+    """Denoising at random noise levels, around a mean that stays as it is.
+
+    Before the first step the size of what is left around the mean is measured, by variable or kind of variable, so that
+    z has unit size. Validation counts the denoising loss at fixed noise, the skill of the mean of members (the
+    denoised field at the first level of the schedule), and, if asked, the CRPS of a few members.
+
+    Args:
+        network: the configuration of `edm` or `vp`.
+        mean: artifact, name of a bundled model, or checkpoint whose network gives the mean; None: what `network` says.
+        validation_members: members that are drawn for every validation sample; 0: none.
+        options: as `Supervised`.
+
+    Source: Karras et al. 2022; residual mode as in Mardani et al. 2025 (CorrDiff).
+    """
+
+    def __init__(
+        self,
+        network: dict[str, Any],
+        mean: str | None = None,
+        validation_members: int = 0,
+        loss: LossConfig = SQUARES,
+        **options: Any,
+    ) -> None:
+        given = None if mean is None else open_mean(Path(mean))
+        network = network if given is None else {**network, "mean": given.config}
+        super().__init__(network=network, loss=loss, **options)
+        if not isinstance(self.network, Edm):
+            raise UsageError(
+                f"{self.network.family} learns no noise", "training: diffusion", "use it with the families edm and vp"
+            )
+        self.model = self.network
+        if given is not None:
+            assert self.model.conditions.mean is not None  # its configuration was given
+            self.model.conditions.mean.load_state_dict(given.state_dict())
+        if validation_members == 1 or validation_members < 0:
+            raise UsageError("one member has no spread", "model.validation_members", "give 0, or 2 and more")
+        self.members = validation_members
+        self._crps: list[tuple[float, float, int]] = []
+
+    def on_fit_start(self) -> None:
+        """The sizes come before the first step; every process then starts from the same."""
+        conditions, settings = self.model.conditions, self.model.settings
+        if settings.fit_sizes and not bool(conditions.are_sizes_known):
+            conditions.sizes.copy_(self.measured_sizes())
+            conditions.are_sizes_known.fill_(True)
+        super().on_fit_start()
+
+    def measured_sizes(self) -> Tensor:
+        """Root mean square of what is left around the mean, in its unit, by kind; their mean where none was seen."""
+        conditions = self.model.conditions
+        samplers = self.data._train_samplers()
+        steps = Steps(samplers, self.data.seed, augment=True, epoch_steps=SIZE_STEPS, share=Share())
+        squares, counts = (torch.zeros_like(conditions.sizes, dtype=torch.float64) for _ in range(2))
+        for step in range(SIZE_STEPS):
+            for part in steps[SIZE_KEY, step].values():
+                moved = {name: each.to(self.device) for name, each in part.items()}
+                with torch.no_grad():
+                    made = conditions(**_inputs(moved))
+                z, mask = clean_of(moved, made)
+                kinds = conditions.kinds_of(moved.get("variable"), z.shape[2]).expand(z.shape[0], -1)
+                squares.index_add_(0, kinds.flatten(), (z.double() ** 2 * mask).sum((1, 3, 4)).flatten())
+                counts.index_add_(0, kinds.flatten(), mask.double().sum((1, 3, 4)).flatten())
+        seen = counts > 0
+        sizes = (squares / counts.clamp(min=1)).sqrt().clamp(min=LEAST_SIZE)
+        return torch.where(seen, sizes, sizes[seen].mean()).float()
+
+    def stream_losses(
+        self, batch: Batch, streams: Mapping[str, StreamConfig], logged: dict[str, Tensor] | None = None
+    ) -> list[Tensor]:
+        """Of each stream in the batch, times its weight."""
+        losses = []
+        for number, (name, part) in enumerate(batch.items()):
+            rng = self._generator(self.global_step, number)
+            loss, terms = self._denoising_loss(part, self.model.conditions(**_inputs(part)), rng)
+            losses.append(streams[name].weight * loss)
+            if logged is not None:
+                logged |= named(terms, f"train/{name}")
+        return losses
+
+    def _denoising_loss(
+        self, part: Mapping[str, Tensor], made: Conditions, rng: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        settings = self.model.settings
+        z, _ = clean_of(part, made)
+        sigma = draw_levels(z.shape[0], settings.levels, settings.vp, rng).to(z.device)
+        noise = torch.randn(z.shape, generator=rng).to(z.device)
+        variable = part.get("variable")
+        lesson = teach(
+            lambda scaled, level: self.model.network(scaled, made.fields, level, variable),
+            z, noise, sigma, PRECONDITIONING[settings.process], settings.sigma_data,
+        )  # fmt: skip
+        # squares count as the level does: both sides take its root
+        root = WEIGHTS[settings.weighting](sigma, settings.sigma_data).sqrt().reshape(-1, 1, 1, 1, 1)
+        names = names_of(dict(part), self.network.facts.variables) if self.loss.variables else None
+        taught = {**part, "fine": root * lesson.target}
+        return sample_loss(self.loss, taught, root * lesson.output, torch.zeros_like(lesson.target), names)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss at fixed noise; errors of the mean of members; the CRPS of some."""
+        part = batch["validation"]
+        made = self.model.conditions(**_inputs(part))
+        loss, _ = self._denoising_loss(part, made, self._generator(VALIDATION_KEY, batch_idx))
+        self._losses.append((float(loss), part["fine"].shape[0]))
+        prediction = self.expected(part, made, self._generator(VALIDATION_KEY, batch_idx))
+        self.meter.update(prediction, part, self._margin(), names_of(part, self.network.facts.variables))
+        if self.members:
+            self._count_crps(part, made, batch_idx)
+        return {"prediction": prediction, "base": made.mean}
+
+    def expected(self, part: Mapping[str, Tensor], made: Conditions, rng: torch.Generator) -> Tensor:
+        """The mean of members, as the denoiser has it behind noise of the schedule's first level."""
+        level = self.model.settings.sampling.schedule.sigma_max
+        noisy = level * torch.randn(made.mean.shape, generator=rng).to(made.mean.device)
+        z = self.model.denoise(noisy, made.fields, noisy.new_full((1,), level), part.get("variable"))
+        return made.mean + made.unit * z
+
+    def members_of(self, part: Mapping[str, Tensor], made: Conditions, count: int, key: int) -> Tensor:
+        """(M, B, T, C, H, W) drawn by the recommended sampling."""
+        settings, drawn = self.model.settings, []
+        for member in range(count):
+            rng = self._generator(VALIDATION_KEY + 1 + member, key)
+            z = sample(
+                lambda x, sigma: self.model.denoise(x, made.fields, x.new_full((1,), sigma), part.get("variable")),
+                lambda _: torch.randn(made.mean.shape, generator=rng).to(made.mean.device),  # noqa: B023 - used at once
+                settings.sampling, settings.vp,
+            )  # fmt: skip
+            drawn.append(made.mean + made.unit * z)
+        return torch.stack(drawn)
+
+    def _count_crps(self, part: Mapping[str, Tensor], made: Conditions, key: int) -> None:
+        members, truth, mask = self.members_of(part, made, self.members, key), part["fine"], part["mask"].bool()
+        score = fair_crps(members, truth)[mask].mean()
+        error = (members.mean(dim=0) - truth).abs()[mask].mean()
+        self._crps.append((float(score), float(error), truth.shape[0]))
+
+    def on_validation_epoch_start(self) -> None:
+        """A fresh count."""
+        super().on_validation_epoch_start()
+        self._crps = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Beside loss and skill: fair CRPS of the members, and the error of their mean, normalized units."""
+        super().on_validation_epoch_end()
+        if self._crps:
+            total = sum(count for *_, count in self._crps)
+            for place, name in enumerate(("val/crps", "val/mae_of_mean")):
+                self.log(name, sum(each[place] * each[2] for each in self._crps) / total)
+
+    def _generator(self, *key: int) -> torch.Generator:
+        """Noise keyed by what it is for and by the process: the same after a resume."""
+        seed = hash((self.data.seed, self.global_rank, *key)) & 0x7FFFFFFFFFFFFFFF
+        return torch.Generator().manual_seed(seed)
+
+
+def clean_of(part: Mapping[str, Tensor], made: Conditions) -> tuple[Tensor, Tensor]:
+    """(z of the truth, 0 where it is missing; where it is not)."""
+    mask = part["mask"].bool().expand_as(part["fine"])
+    return torch.where(mask, (part["fine"] - made.mean) / made.unit, 0.0), mask
+
+
+def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
+    """(M, ...) members and (...) truth -> (...), the fair estimate (Ferro 2014)."""
+    count = members.shape[0]
+    error = (members - truth).abs().mean(dim=0)
+    ordered = members.sort(dim=0).values
+    # the sum over pairs of |x - y| from the order: the k-th of M is larger than k - 1 and smaller than M - k
+    rank = torch.arange(count, device=members.device, dtype=members.dtype).reshape(-1, *[1] * truth.dim())
+    pairs = ((2 * rank + 1 - count) * ordered).sum(dim=0)
+    return error - pairs / (count * (count - 1))
+
+
+def _inputs(part: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in part.items() if name not in NOT_INPUTS}
