@@ -17,7 +17,7 @@ from torch.export import Dim
 from export.simplify import simplify
 from gfs_sr.contract import Contract, NoiseDistribution, NoiseGrid
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.backends.base import halo_of, input_shapes
+from gfs_sr.runtime.backends.shapes import halo_of, input_shapes
 
 OPSET = 20  # the exporter's own default; TensorRT 10 and OpenVINO know all of it
 TRACED_OPSET = 20  # the last the tracer writes

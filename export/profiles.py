@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gfs_sr.contract import Contract
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.backends.base import input_shapes
+from gfs_sr.runtime.backends.shapes import input_shapes
 
 DEFAULT_TILE = (8, 64, 64)  # core frames, rows, columns: the seed's 8 frames; rows and columns that a GPU fills well
 DEFAULT_BATCH = (1, 4, 16)

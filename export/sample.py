@@ -9,7 +9,8 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.errors import CheckpointInvalid
 from gfs_sr.models.checkpoint import Sample
-from gfs_sr.runtime.backends.base import Array, halo_of, input_shapes
+from gfs_sr.runtime.backends.base import Array
+from gfs_sr.runtime.backends.shapes import halo_of, input_shapes
 from gfs_sr.runtime.predictors import predictor_fields
 from gfs_sr.runtime.statics import static_inputs
 

@@ -213,6 +213,10 @@ class Edm(Model):
         mean = self.conditions.mean
         return own + (mean.flops_per_fine_cell if mean is not None else 0.0)
 
+    def graphs(self) -> Mapping[str, nn.Module]:
+        """The conditions, and one step."""
+        return {"mean": MeanGraph(self), "denoiser": DenoiserGraph(self)}
+
     def forward(self, coarse: Tensor, **others: Tensor) -> Tensor:
         """The mean that members are drawn around; (B, T + halo, C, ...) -> (B, r·T, C, s·H, s·W)."""
         made: Conditions = self.conditions(coarse, **others)

@@ -144,6 +144,11 @@ class Model(nn.Module, ABC):
         """The network for frames on their own, with the same weights; None where it has none, or is that itself."""
         return None
 
+    def graphs(self) -> Mapping[str, nn.Module]:
+        """What an artifact holds of it, by the role each plays: see `gfs_sr.runtime.artifact`."""
+        alone = self.for_frames()
+        return {"model": self} | ({} if alone is None else {"frame": alone})
+
     def folded(self) -> nn.Module:
         """The same function in fewer operations; the network itself where nothing can be folded."""
         return self

@@ -28,7 +28,8 @@ from gfs_sr.errors import (
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
-MODEL = "model"  # the role of the graph that every artifact has
+MODEL = "model"  # the role of the graph that refines
+MEAN, DENOISER = "mean", "denoiser"  # of the graphs that draw members, in place of `model`: see contract.Denoising
 FRAME = "frame"  # of the graph for frames on their own: see Contract.for_frames
 ENGINES = "engines"  # built on the user's machine, so no digest of theirs can be in the manifest
 BUNDLED = Path(__file__).parent / "bundled"

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from gfs_sr.contract import Contract
 from gfs_sr.data.grid import AxisWindow
 from gfs_sr.data.variables import variable_ids
-from gfs_sr.runtime.backends.base import Array, Backend, input_shapes, output_shape
+from gfs_sr.runtime.backends.base import Array, Backend
+from gfs_sr.runtime.backends.shapes import input_shapes, output_shape
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.sink import FlagField, FloatField
 from gfs_sr.runtime.tiling import Plan

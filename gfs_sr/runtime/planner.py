@@ -8,7 +8,7 @@ import numpy as np
 
 from gfs_sr.contract import Contract, NoiseGrid
 from gfs_sr.errors import MemoryBudgetTooSmall, UsageError
-from gfs_sr.runtime.backends.base import output_shape
+from gfs_sr.runtime.backends.shapes import output_shape
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.request import Job, Request
 from gfs_sr.runtime.tiling import CALL_VALUES, Footprint, Plan, make_plan

@@ -12,7 +12,8 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.errors import GapInLeadTimes, UnsortedTimes, UsageError
-from gfs_sr.runtime.backends.base import Backend, halo_of
+from gfs_sr.runtime.backends.base import Backend
+from gfs_sr.runtime.backends.shapes import halo_of
 from gfs_sr.runtime.layout import Layout
 from gfs_sr.runtime.planner import choose_layout
 from gfs_sr.runtime.request import Job, Request, prepare

@@ -14,7 +14,7 @@ from gfs_sr import models
 from gfs_sr.contract import Contract
 from gfs_sr.models.folding import fold
 from gfs_sr.models.model import Model
-from gfs_sr.runtime.backends.base import input_shapes, output_shape
+from gfs_sr.runtime.backends.shapes import input_shapes, output_shape
 from tests.export.checkpoints import make_checkpoint
 
 SMALL = {

@@ -16,7 +16,7 @@ from gfs_sr.contract import Contract
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.models.folding import fold
 from gfs_sr.models.model import Model
-from gfs_sr.runtime.backends.base import input_shapes, output_shape
+from gfs_sr.runtime.backends.shapes import input_shapes, output_shape
 from tests.export.checkpoints import make_checkpoint
 
 SMALL = {

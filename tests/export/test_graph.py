@@ -13,7 +13,7 @@ from torch.nn import functional
 from export.graph import example_inputs, write_graph
 from gfs_sr.contract import Contract, Halo
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.backends.base import input_shapes, output_shape
+from gfs_sr.runtime.backends.shapes import input_shapes, output_shape
 from tests.artifacts import repeat_contract
 
 

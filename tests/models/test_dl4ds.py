@@ -15,7 +15,7 @@ from gfs_sr.models.dl4ds_field import Field, Margin
 from gfs_sr.models.dl4ds_recurrent import ConvLstm
 from gfs_sr.models.interpolation import pad_edges
 from gfs_sr.models.receptive_field import Reach, probe
-from gfs_sr.runtime.backends.base import input_shapes, output_shape
+from gfs_sr.runtime.backends.shapes import input_shapes, output_shape
 
 # specification section 5.4: C = 1, no statics, s = 4, n = 8, N = 6, recurrent members that upsample at their end N = 4
 PARAMETERS = {

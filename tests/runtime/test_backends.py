@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, ProviderMismatch, ShapeMismatch, UsageError
 from gfs_sr.runtime.artifact import Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends import open_backend
-from gfs_sr.runtime.backends.base import check_inputs
+from gfs_sr.runtime.backends.shapes import check_inputs
 from gfs_sr.runtime.backends.choice import smooth_inputs
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tests.artifacts import make_repeat_artifact, repeat_contract

@@ -20,8 +20,9 @@ from gfs_sr.contract import Contract
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.errors import BackendError
 from gfs_sr.runtime.artifact import Artifact
-from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array, halo_of, input_shapes
+from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array
 from gfs_sr.runtime.backends.registry import make_backend
+from gfs_sr.runtime.backends.shapes import halo_of, input_shapes
 
 ORDER: Final = ("onnxruntime", "openvino")  # where nothing is measured; torch is never taken unasked: it starts slowly
 MEASURE: Final = "GFS_SR_MEASURE"  # environment: `off` takes the first of ORDER that can run the artifact

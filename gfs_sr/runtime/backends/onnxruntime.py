@@ -9,7 +9,7 @@ import numpy as np
 
 from gfs_sr.errors import BackendNotInstalled, ProviderMismatch
 from gfs_sr.runtime.artifact import MODEL, Artifact
-from gfs_sr.runtime.backends.base import Array, Backend, Precision, check_inputs
+from gfs_sr.runtime.backends.base import Array, Backend, Precision
 
 CPU = "CPUExecutionProvider"
 _SAME_AS_REQUESTED = 1  # arena extension strategy: the default doubles, so a large tile holds up to twice its need
@@ -33,7 +33,7 @@ class OnnxRuntimeBackend(Backend):
         self._asked = provider
         self._session: Any = None
         self._binding: Any = None
-        self._fine: Array | None = None
+        self._results: dict[str, Array] = {}
 
     @property
     def provider(self) -> str:
@@ -80,18 +80,20 @@ class OnnxRuntimeBackend(Backend):
         self._session, self._binding = session, session.io_binding()
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        shape = check_inputs(self.contract, inputs)
-        if self._fine is None or self._fine.shape != shape:
-            self._fine = np.empty(shape, np.float32)  # one tile shape, so one buffer for the whole of a job
+        for name, shape in self.signature.check(inputs).items():
+            if name not in self._results or self._results[name].shape != shape:
+                self._results[name] = np.empty(shape, np.float32)  # one tile shape: one buffer for the whole of a job
         self._binding.clear_binding_inputs()  # or each of them keeps its array
         for name, array in inputs.items():
             self._binding.bind_cpu_input(name, np.ascontiguousarray(array))
-        self._binding.bind_output("fine", "cpu", 0, np.float32, shape, self._fine.ctypes.data)
+        for name, result in self._results.items():
+            self._binding.bind_output(name, "cpu", 0, np.float32, result.shape, result.ctypes.data)
         self._session.run_with_iobinding(self._binding)
-        return {"fine": self._fine}
+        return self._results
 
     def _deactivate(self) -> None:
-        self._session = self._binding = self._fine = None
+        self._session = self._binding = None
+        self._results = {}
 
 
 @cache

@@ -15,7 +15,7 @@ import numpy as np
 
 from gfs_sr.errors import BackendNotInstalled, ProviderMismatch, UsageError
 from gfs_sr.runtime.artifact import MODEL, Artifact
-from gfs_sr.runtime.backends.base import Array, Backend, Precision, check_inputs
+from gfs_sr.runtime.backends.base import Array, Backend, Precision
 
 MEMORY_BYTES: Final = 8 << 30  # most that an arena on the device may take
 MOST_SHAPES: Final = 4  # sessions at a time: a job has one tile shape, and a smaller one for its last batch
@@ -29,7 +29,7 @@ class _Bound:
     session: Any
     binding: Any
     inputs: Mapping[str, Any]
-    fine: Any
+    results: dict[str, Any]
 
 
 class OnnxRuntimeGpuBackend(Backend):
@@ -121,7 +121,7 @@ class OnnxRuntimeGpuBackend(Backend):
             )
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        shapes = tuple(inputs[name].shape for name in self.contract.graph_inputs())
+        shapes = tuple(inputs[name].shape for name in self.signature.inputs)
         bound = self._bound.pop(shapes, None)
         if bound is None:
             bound = self._bind(inputs)
@@ -131,7 +131,7 @@ class OnnxRuntimeGpuBackend(Backend):
         for name, tensor in bound.inputs.items():
             tensor.update_inplace(np.ascontiguousarray(inputs[name]))
         bound.session.run_with_iobinding(bound.binding)
-        return {"fine": bound.fine.numpy()}
+        return {name: result.numpy() for name, result in bound.results.items()}
 
     def _bind(self, inputs: Mapping[str, Array]) -> _Bound:
         sizes = {
@@ -147,14 +147,16 @@ class OnnxRuntimeGpuBackend(Backend):
             name: make.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", self._device)
             for name, array in inputs.items()
         }
-        fine = make.ortvalue_from_shape_and_type(
-            list(check_inputs(self.contract, inputs)), np.float32, "cuda", self._device
-        )
+        results = {
+            name: make.ortvalue_from_shape_and_type(list(shape), np.float32, "cuda", self._device)
+            for name, shape in self.signature.check(inputs).items()
+        }
         binding = session.io_binding()
         for name, tensor in tensors.items():
             binding.bind_ortvalue_input(name, tensor)
-        binding.bind_ortvalue_output("fine", fine)
-        return _Bound(session, binding, tensors, fine)
+        for name, result in results.items():
+            binding.bind_ortvalue_output(name, result)
+        return _Bound(session, binding, tensors, results)
 
     def _deactivate(self) -> None:
         self._bound.clear()

@@ -53,7 +53,7 @@ class OpenVinoBackend(Backend):
         self._model = self._core.read_model(str(self.artifact.graph(self.role)))
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        shapes = tuple(inputs[name].shape for name in self.contract.graph_inputs())
+        shapes = tuple(inputs[name].shape for name in self.signature.inputs)
         request = self._requests.pop(shapes, None)
         if request is None:
             request = self._compile({name: array.shape for name, array in inputs.items()})
@@ -61,7 +61,7 @@ class OpenVinoBackend(Backend):
                 self._requests.popitem(last=False)
         self._requests[shapes] = request  # the last one used comes last
         result = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
-        return {"fine": result["fine"]}
+        return {name: result[name] for name in self.signature.outputs}
 
     def _compile(self, shapes: Mapping[str, tuple[int, ...]]) -> Any:
         import openvino

@@ -54,14 +54,14 @@ class TorchBackend(Backend):
             torch.set_num_threads(self.threads)
         model = models.build(self.artifact.manifest.config)
         model.load_state_dict(load_file(self.artifact.weights))
-        alone = model if self.role == MODEL else model.for_frames()
-        if alone is None:
+        network = model.graphs().get(self.role)
+        if network is None:
             raise ArtifactFileMissing(
-                f"{self.contract.family} has no network for frames on their own",
+                f"{self.contract.family} has no network for the role {self.role}",
                 str(self.artifact.path),
-                "run it with the frames around",
+                f"it has: {', '.join(model.graphs())}",
             )
-        self._model = alone.eval()
+        self._model = network.eval()
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         import torch
@@ -70,8 +70,9 @@ class TorchBackend(Backend):
         # torch warns of arrays it might write to; a copy is made of read-only ones alone
         owned = {name: np.require(array, requirements=["C", "W"]) for name, array in inputs.items()}
         with torch.inference_mode():
-            fine = self._model(**{name: torch.from_numpy(array) for name, array in owned.items()})
-        return {"fine": fine.numpy()}
+            given = self._model(**{name: torch.from_numpy(array) for name, array in owned.items()})
+        results = given if isinstance(given, tuple) else (given,)
+        return {name: each.numpy() for name, each in zip(self.signature.outputs, results, strict=True)}
 
     def _deactivate(self) -> None:
         self._model = None
