@@ -238,6 +238,7 @@ class Contract(_Frozen):
     registration: Registration
     halo: Halo | Literal["global"]
     zero_padded: bool = False  # the seed's network: zeros at the border are part of the function
+    mirrored_ends: bool = False  # beyond a region's end e the halo is 2·x(e) - x(as far within), else x(e)
     normalization: dict[str, Scaling]
     envelope: dict[str, Quantiles] = {}
     interval_hours: tuple[float, ...]  # coarse intervals seen in training
@@ -266,6 +267,9 @@ class Contract(_Frozen):
                 raise ValueError(f"{name} has negative values, which {scaling.transform} cannot bring back")
         if self.any_subset and self.inputs != self.outputs:
             raise ValueError("a model for any subset of variables gives out what it is given")
+        even = isinstance(self.halo, Halo) and (self.halo.north, self.halo.west) == (self.halo.south, self.halo.east)
+        if self.mirrored_ends and not even:
+            raise ValueError("ends are mirrored where the halo is as wide on either side")
         if (self.noise or self.denoising) and not self.stochastic:
             raise ValueError("a model that takes noise is stochastic")
         return self
@@ -274,7 +278,7 @@ class Contract(_Frozen):
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # as for scalings: what an artifact does not need is not in it
         fields: dict[str, Any] = handler(self)
-        rare = ("noise", "source_grid", "memory", "denoising")
+        rare = ("noise", "source_grid", "memory", "denoising", "mirrored_ends")
         return {name: value for name, value in fields.items() if name not in rare or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfs_sr.contract import Predictor, PredictorGrid, Scaling
+from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
 from gfs_sr.models import fused_inputs as inputs
 from gfs_sr.models.blocks import crop_space
@@ -90,6 +91,11 @@ class Fused(Model):
         """At most 12 cells with two blocks; one frame before, two after, none where r is 1."""
         space = Reach.space(self.cells)
         return space + FRAMES if self.facts.time_factor > 1 else space
+
+    @property
+    def mirrored_ends(self) -> bool:
+        """Under CELL, where a held end bends the field half a cell inside; NODE's coarsening itself holds ends."""
+        return self.facts.registration is Registration.CELL
 
     @property
     def statics_coarse(self) -> tuple[str, ...]:

@@ -205,6 +205,7 @@ class Model(nn.Module, ABC):
             registration=facts.registration,
             halo=self.halo,
             zero_padded=self.zero_padded,
+            mirrored_ends=self.mirrored_ends,
             normalization=units,
             envelope=dict(envelope or {}),
             interval_hours=interval_hours,
@@ -239,6 +240,11 @@ class Model(nn.Module, ABC):
     def statics_fine(self) -> tuple[str, ...]:
         """Static fields taken on fine cells."""
         return ()
+
+    @property
+    def mirrored_ends(self) -> bool:
+        """Whether the halo beyond a region's ends is mirrored, odd about the end, not held."""
+        return False
 
     @property
     def zero_padded(self) -> bool:

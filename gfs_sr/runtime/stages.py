@@ -11,6 +11,7 @@ from gfs_sr.data.variables import lookup
 from gfs_sr.runtime import tiling
 from gfs_sr.runtime.backends.base import Array
 from gfs_sr.runtime.cf import Quality
+from gfs_sr.runtime.ends import mirror_ends
 from gfs_sr.runtime.envelope import Envelope
 from gfs_sr.runtime.layout import BlockBuffer, Layout
 from gfs_sr.runtime.noise_fields import NoiseFields
@@ -139,6 +140,8 @@ class Stages:
                 out=out[:count],
                 threads=self._threads,
             )
+            if self._job.contract.mirrored_ends:
+                mirror_ends(out[:count], plan, tiles)
         self._predictors.gather(fields, window.first_frame, window.time_tile, tiles, buffers, self._threads)
         if self._statics is not None:
             self._statics.gather(tiles, buffers, self._threads)
