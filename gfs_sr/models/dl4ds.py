@@ -4,6 +4,7 @@ Source: Gonzalez 2023 (DL4DS, Environmental Data Science 2); parts as the blocks
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any, Final, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gfs_sr.contract import EngineMemory, FixedGrid, NoiseGrid, NoiseInput, Predictor, PredictorGrid
 from gfs_sr.data.grid import Registration
@@ -305,6 +306,12 @@ class Dl4ds(Model):
             fine = self._base(coarse[:, before:, : len(settings.variables)]) + fine
         return fine
 
+    def folded(self) -> nn.Module:
+        """The first convolution on fine cells becomes a part of the last one before them: up to six times less work."""
+        made = deepcopy(self)
+        made.residual = self.residual.folded()
+        return made
+
     def learn(self, kind: str, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Prediction and baseline of single frames, or of frames in series."""
         if kind not in ("space", "space_time") or (kind == "space" and self.settings.is_recurrent):
@@ -350,8 +357,10 @@ def _cost(config: Dl4dsConfig) -> tuple[float, EngineMemory]:
     fields = torch.zeros(1, frames, channels, side, side)
     season = torch.zeros(1, frames, len(SEASONS), side, side) if config.season else None
     coarse, fine = (torch.zeros(1, 1, statics * part, side, side) if statics else None for part in (1, s * s))
-    counted = count(lambda: network(fields, season, coarse, fine), network)
-    return counted.flops / (s * side) ** 2, counted.memory(side, s, halo_is_fine=config.upsampling == "pin")
+    folded = network.folded()
+    memory = count(lambda: folded(fields, season, coarse, fine), folded).memory(side, s, config.upsampling == "pin")
+    network.joins = False
+    return count(lambda: network(fields, season, coarse, fine), network).flops / (s * side) ** 2, memory
 
 
 def _repeated(frames: Tensor | None, count: int) -> Any:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfs_sr.contract import NoiseGrid
-from gfs_sr.models.blocks import Padding, SpaceConv
+from gfs_sr.models.blocks import Padding, SpaceConv, pad_space
 from gfs_sr.models.dl4ds_dropout import Dropout, DropoutVariant, Noise, NoiseSlots
 from gfs_sr.models.dl4ds_field import Field, Margin, aligned
 
@@ -68,6 +68,32 @@ class Conv(nn.Module):
         """Convolve."""
         values = x.values if self.depth is None else self.depth(x.values)
         return Field(self.conv(values), x.margin - self.reach)
+
+    def joined(self, mix: Tensor, shuffled: int = 1) -> tuple[Tensor, Tensor]:
+        """Weight and bias of this convolution and a 1 × 1 after it as one.
+
+        Args:
+            mix: (K, outputs) of the 1 × 1, which comes after depth to space where there is one.
+            shuffled: q² channels that depth to space lays beside each other.
+        """
+        weight, bias = self.conv.weight, self.conv.bias
+        assert bias is not None  # those that are joined have one
+        channels = mix.shape[1]
+        both = torch.einsum("kc,cqiyx->kqiyx", mix, weight.reshape(channels, shuffled, *weight.shape[1:]))
+        return both.flatten(0, 1), (mix @ bias.reshape(channels, shuffled)).flatten()
+
+    def mixed(self, x: Field, weight: Tensor, bias: Tensor) -> Field:
+        """Convolve with other weights of the same size."""
+        values = pad_space(x.values, self.conv.cells, self.conv.padding_rule)
+        return Field(F.conv2d(values, weight, bias), x.margin - self.reach)
+
+    def replaced(self, weight: Tensor, bias: Tensor) -> "Conv":
+        """One with these weights."""
+        made = Conv(weight.shape[1], weight.shape[0], weight.shape[-1], self.conv.padding_rule).to(weight)
+        made.conv.weight.data.copy_(weight)
+        assert made.conv.bias is not None  # it was made with one
+        made.conv.bias.data.copy_(bias)
+        return made
 
 
 def glorot(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:

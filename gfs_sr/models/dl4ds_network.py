@@ -1,5 +1,6 @@
 """A member of the DL4DS family put together: trunk, upsampling, branches on fine cells, output."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -159,6 +160,10 @@ class Network(nn.Module):
         last = replace(dry, activation=config.output_activation, normalization="none", attention=False)
         kernel = _kernel(config)
         self.mix = Transition(merged, narrow, recipe)
+        # the mix comes right after a convolution, with nothing between: both are one, see `_fine`
+        is_linear = recipe.normalization != "bn" and self.local is None
+        self.joins = is_linear and isinstance(self.upsample, SubPixel | ResizeConv)
+        self.is_folded = False
         self.first = ConvBlock(narrow, n, kernel, ending, slots)
         self.last = ConvBlock(n, outputs, kernel, last, slots)
 
@@ -208,16 +213,46 @@ class Network(nn.Module):
             x = states[-1] if self.windowed else _in_batch(states)
         else:
             x = self.trunk(steps[0], noise)
-        if self.upsample is not None:
-            x = self.upsample(x)
-        parts = [x]
-        if self.local is not None:
-            parts.append(self.local(x))
+        branch = None
         if self.statics is not None:
-            parts.append(self._branch(fields.shape[1] - self.earlier, season, static_fine, own * self.scale_factor))
-        fine = self.last(self.first(self.mix(concat(*parts)), noise)).within(Margin())
+            branch = self._branch(fields.shape[1] - self.earlier, season, static_fine, own * self.scale_factor)
+        fine = self.last(self.first(self._fine(x, branch), noise)).within(Margin())
         frames: Tensor = fine.values.reshape(fields.shape[0], -1, *fine.values.shape[1:])
         return frames
+
+    def folded(self) -> "Network":
+        """The same function, the mix a part of the upsampling for good."""
+        if not self.joins:
+            return self
+        assert isinstance(self.upsample, SubPixel | ResizeConv)  # `joins` says so
+        made = deepcopy(self)
+        made.upsample = self.upsample.folded(self._own_share())
+        made.is_folded = True
+        return made
+
+    def _own_share(self) -> Tensor:
+        """(narrow, width) of the mix's weights: of the upsampled features, without the branches beside them."""
+        return self.mix.conv.weight[:, : self.trunk.width, 0, 0]
+
+    def _fine(self, x: Field, branch: Field | None) -> Field:
+        """Upsampled, with the branches on fine cells, mixed to few channels."""
+        if not self.joins:
+            if self.upsample is not None:
+                x = self.upsample(x)
+            parts = [x]
+            if self.local is not None:
+                parts.append(self.local(x))
+            mixed: Field = self.mix(concat(*parts, *([] if branch is None else [branch])))
+            return mixed
+        assert isinstance(self.upsample, SubPixel | ResizeConv)  # `joins` says so
+        fine = self.upsample(x) if self.is_folded else self.upsample.joined(x, self._own_share())
+        bias = self.mix.conv.bias
+        assert bias is not None  # a transition has one
+        if branch is None:
+            return fine.map(lambda values: self.mix.act(values + bias[:, None, None]))
+        fine, branch = aligned(fine, branch)
+        beside = F.conv2d(branch.values, self.mix.conv.weight[:, self.trunk.width :], bias)
+        return Field(self.mix.act(fine.values + beside), fine.margin)
 
     def _steps(
         self,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Final
 
 import torch
@@ -131,9 +132,32 @@ class SubPixel(nn.Module):
     def forward(self, x: Field) -> Field:
         """Upsample."""
         for conv, stage in zip(self.convs, self.stages, strict=True):
-            x = conv(x)
-            x = x.refined(stage, F.pixel_shuffle(x.values, stage))
+            x = _shuffled(conv(x), stage)
         return x
+
+    def joined(self, x: Field, mix: Tensor) -> Field:
+        """Upsample and mix by a 1 × 1 convolution (K, F): before the last shuffle, where most of the work is spared."""
+        for conv, stage in zip(self.convs[:-1], self.stages[:-1], strict=True):
+            x = _shuffled(conv(x), stage)
+        last, stage = self.last, self.stages[-1]
+        return _shuffled(last.mixed(x, *last.joined(mix, stage**2)), stage)
+
+    def folded(self, mix: Tensor) -> "SubPixel":
+        """The same as a module that mixes by itself."""
+        made = deepcopy(self)
+        made.convs[-1] = self.last.replaced(*self.last.joined(mix, self.stages[-1] ** 2))
+        return made
+
+    @property
+    def last(self) -> Conv:
+        """The convolution before the last shuffle."""
+        conv = self.convs[-1]
+        assert isinstance(conv, Conv)  # all are
+        return conv
+
+
+def _shuffled(x: Field, stage: int) -> Field:
+    return x.refined(stage, F.pixel_shuffle(x.values, stage))
 
 
 class ResizeConv(nn.Module):
@@ -154,6 +178,16 @@ class ResizeConv(nn.Module):
         """Upsample."""
         fine: Field = self.conv(self.resize(x))
         return fine
+
+    def joined(self, x: Field, mix: Tensor) -> Field:
+        """Upsample and mix by a 1 × 1 convolution (K, F), in one convolution."""
+        return self.conv.mixed(self.resize(x), *self.conv.joined(mix))
+
+    def folded(self, mix: Tensor) -> "ResizeConv":
+        """The same as a module that mixes by itself."""
+        made = deepcopy(self)
+        made.conv = self.conv.replaced(*self.conv.joined(mix))
+        return made
 
 
 class Deconv(nn.Module):
