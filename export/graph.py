@@ -17,7 +17,9 @@ from torch.export import Dim
 from export.simplify import simplify
 from gfs_sr.contract import Contract, NoiseDistribution, NoiseGrid
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.backends.shapes import halo_of, input_shapes
+from gfs_sr.runtime.artifact import DENOISER, MEAN, MODEL
+from gfs_sr.runtime.backends.shapes import halo_of
+from gfs_sr.runtime.backends.signature import signature_of
 
 OPSET = 20  # the exporter's own default; TensorRT 10 and OpenVINO know all of it
 TRACED_OPSET = 20  # the last the tracer writes
@@ -25,11 +27,13 @@ BF16_OPSET = 22  # the first whose convolution takes bf16
 OPSETS = range(18, 25)  # what the exporter writes and the checker passes
 
 
-def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = OPSET) -> onnx.ModelProto:
+def write_graph(
+    model: nn.Module, contract: Contract, path: Path, opset: int = OPSET, role: str = MODEL
+) -> onnx.ModelProto:
     """Trace `model`, check the graph, write it to `path`.
 
-    Inputs are named as in `Contract.graph_inputs`, the output `fine`. B, T, H, W may have any size at run time, C too
-    where the contract takes any subset of the variables. bf16 raises `opset` to `BF16_OPSET`.
+    Inputs and outputs are named as the role's signature says. B, T, H, W may have any size at run time, C too where the
+    contract takes any subset of the variables. bf16 raises `opset` to `BF16_OPSET`.
 
     Raises:
         UsageError: an operator set that cannot be written.
@@ -40,10 +44,14 @@ def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = O
         raise UsageError(
             f"opset {opset} cannot be written", "--opset", f"choose one of {OPSETS.start} to {OPSETS.stop - 1}"
         )
+    if role in (MEAN, DENOISER) and opset > TRACED_OPSET:
+        raise UsageError(
+            f"opset {opset} cannot be written for a model that draws members", "--opset", f"give {TRACED_OPSET} or less"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
         if opset <= TRACED_OPSET or contract.precision == "bf16":
-            graph = _trace(model, contract, path, min(opset, TRACED_OPSET))
+            graph = _trace(model, contract, path, min(opset, TRACED_OPSET), role)
         else:
             graph = _capture(model, contract, opset)
         if contract.precision == "bf16":  # the tracer writes types that its operator set did not have yet
@@ -55,26 +63,25 @@ def write_graph(model: nn.Module, contract: Contract, path: Path, opset: int = O
     return graph
 
 
-def _trace(model: nn.Module, contract: Contract, path: Path, opset: int) -> onnx.ModelProto:
+def _trace(model: nn.Module, contract: Contract, path: Path, opset: int, role: str) -> onnx.ModelProto:
     """By running the network once and recording its operators: seconds for every family.
 
     Symbolic capture (`_capture`) takes minutes where a network crops by a margin in every layer, for it compares
     polynomials in B, T, H and W at every operator (torch 2.13).
     """
-    examples = example_inputs(contract)
+    examples = example_inputs(contract, role)
     names = list(examples)
-    axes = {
-        name: _plain_names({axis: each.__name__ for axis, each in dims.items()})
-        for name, dims in dynamic_shapes(contract).items()
-    }
+    axes = _axes_of_denoiser(contract) if role == DENOISER else _axes_of(contract)
+    outputs = signature_of(contract, role).outputs
+    given = {0: "B", 1: "fine_T", 3: "fine_H", 4: "fine_W"}
     with torch.no_grad():
         torch.onnx.export(
             _Positional(model, names).eval(),
             tuple(examples.values()),
             path,
             input_names=names,
-            output_names=["fine"],
-            dynamic_axes=axes | {"fine": {0: "B", 1: "fine_T", 2: "fine_C", 3: "fine_H", 4: "fine_W"}},
+            output_names=list(outputs),
+            dynamic_axes=axes | {name: given | {2: f"{name}_C"} for name in outputs},
             opset_version=opset,
             dynamo=False,
         )
@@ -104,9 +111,27 @@ class _Positional(nn.Module):
         self.model = model
         self.names = names
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        fine: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True)))
-        return fine
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        given: torch.Tensor | tuple[torch.Tensor, ...] = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return given
+
+
+def _axes_of(contract: Contract) -> dict[str, dict[int, str]]:
+    return {
+        name: _plain_names({axis: each.__name__ for axis, each in dims.items()})
+        for name, dims in dynamic_shapes(contract).items()
+    }
+
+
+def _axes_of_denoiser(contract: Contract) -> dict[str, dict[int, str]]:
+    some = contract.any_subset and len(contract.inputs) > 1
+    field = {0: "B", 1: "noisy_T", 3: "noisy_H", 4: "noisy_W"}
+    axes = {
+        "noisy": field | ({2: "C"} if some else {}),
+        "condition": field | ({2: "condition_C"} if some else {}),
+        "sigma": {0: "B"},
+    }
+    return axes | ({"variable": {0: "C"} if some else {}} if contract.any_subset else {})
 
 
 def _plain_names(dims: dict[int, str]) -> dict[int, str]:
@@ -133,21 +158,25 @@ def _capture(model: nn.Module, contract: Contract, opset: int) -> onnx.ModelProt
     return program.model_proto
 
 
-def example_inputs(contract: Contract) -> dict[str, torch.Tensor]:
+def example_inputs(contract: Contract, role: str = MODEL) -> dict[str, torch.Tensor]:
     """Inputs to trace with: no dynamic axis has size 1, which the tracer would take for a constant."""
     channels = len(contract.inputs)
     traced = max(2, channels - 1) if contract.any_subset and channels > 2 else channels
     bound = contract.source_grid
     rows, columns = (4, 5) if bound is None else (len(bound.lat), len(bound.lon))
-    shapes = input_shapes(contract, (2, 3, traced, rows, columns))
+    signature = signature_of(contract, role)
+    # of a denoiser's input nearly all is halo
+    shapes = signature.input_shapes((2, 2, traced, 1, 2) if role == DENOISER else (2, 3, traced, rows, columns))
     generator = torch.Generator().manual_seed(0)
     inputs = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items() if name != "variable"}
-    for noise in contract.noise:
+    for noise in contract.noise if role != DENOISER else ():
         if noise.distribution is NoiseDistribution.UNIFORM:
             inputs[noise.graph_input] = torch.rand(shapes[noise.graph_input], generator=generator)
     if contract.any_subset:
         inputs["variable"] = torch.arange(traced)
-    return {name: inputs[name] for name in contract.graph_inputs()}
+    if "sigma" in inputs:
+        inputs["sigma"] = inputs["sigma"].exp()
+    return {name: inputs[name] for name in signature.inputs}
 
 
 def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
@@ -157,7 +186,9 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
     batch = Dim("B", min=1)
     time, lat, lon = (Dim(name, min=margin + 1) for name, margin in (("T", frames), ("H", rows), ("W", columns)))
     coarse: dict[int, Any] = {0: batch, 1: time} if contract.source_grid else {0: batch, 1: time, 3: lat, 4: lon}
-    fine_time = r * time - r * frames if frames else r * time
+    fine_time: Any = r * time - r * frames if frames else r * time
+    if contract.any_time:  # M times as many as there are intervals, and M is no constant
+        fine_time = Dim("moments", min=1)
     fine_lat = s * lat - s * rows if rows else s * lat
     fine_lon = s * lon - s * columns if columns else s * lon
     shapes: dict[str, dict[int, Any]] = {
@@ -165,6 +196,8 @@ def dynamic_shapes(contract: Contract) -> dict[str, dict[int, Any]]:
         "predictor_coarse": coarse,
         "predictor_coarse_fine_time": coarse | {1: fine_time},
         "predictor_fine": {0: batch, 1: fine_time, 3: fine_lat, 4: fine_lon},
+        "fraction": {0: batch, 1: Dim("intervals", min=1), 2: Dim("M", min=1)},
+        "hours": {0: batch},
         "static_coarse": _without_time(coarse),
         "static_fine": _without_time(coarse),
     }

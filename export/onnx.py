@@ -21,6 +21,7 @@ class PrecisionName(StrEnum):
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    INT8 = "int8"  # of its wide convolutions
 
 
 @app.command()

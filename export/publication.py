@@ -16,8 +16,10 @@ from torch import Tensor
 
 from export.emulation import emulate_bf16
 from export.graph import OPSET, write_graph
+from export.members import compare_members, write_member_graphs
 from export.parity import Batch, measure_parity, require_parity, worst
 from export.precision import lower_residual
+from export.quantization import quantize
 from export.sample import sample_batches
 from gfs_sr import __version__
 from gfs_sr.contract import Contract, Parity
@@ -25,7 +27,7 @@ from gfs_sr.errors import NegativeSkillWarning
 from gfs_sr.models.checkpoint import Checkpoint, load_checkpoint
 from gfs_sr.models.folding import fold
 from gfs_sr.models.model import Model
-from gfs_sr.runtime.artifact import FRAME, MODEL, WEIGHTS, Artifact, publish_artifact, write_manifest
+from gfs_sr.runtime.artifact import FRAME, MEAN, MODEL, WEIGHTS, Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends.base import Array, Precision
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.card import CARD, model_card
@@ -51,7 +53,7 @@ class Exported:
             "family": manifest.contract.family,
             "precision": manifest.contract.precision,
             "parameters": manifest.parameters,
-            "graph_bytes": manifest.files["graphs/model.onnx"].size,
+            "graph_bytes": sum(entry.size for name, entry in manifest.files.items() if name.startswith("graphs/")),
             "parity": [line.model_dump() for line in manifest.parity],
             "seconds": round(self.seconds, 2),
         }
@@ -89,19 +91,30 @@ def publish(
     contract = checkpoint.contract.model_copy(update={"precision": precision})
     model = checkpoint.model()
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    networks = [(MODEL, model, contract)]
+    draws_members = contract.denoising is not None
+    networks = [] if draws_members else [(MODEL, model, contract)]
     alone = model.for_frames()
     if alone is not None:
         networks.append((FRAME, alone, contract.for_frames()))
     batches = {role: sample_batches(checkpoint.sample, promise) for role, _, promise in networks}
+    if draws_members:
+        batches[MEAN] = sample_batches(checkpoint.sample, contract)
     with publish_artifact(target) as draft:
         save_file(weights, draft / WEIGHTS)
+        if draws_members:
+            write_member_graphs(draft / "graphs", model.graphs(), contract, opset)
         for role, network, promise in networks:
-            write_graph(lower_residual(fold(network), precision), promise, draft / "graphs" / f"{role}.onnx", opset)
+            graph = draft / "graphs" / f"{role}.onnx"
+            write_graph(lower_residual(fold(network), precision), promise, graph, opset)
+            if precision == "int8":
+                quantize(graph, batches[role])
         if extra is not None:
             extra(draft, contract)
         _write_manifest(draft, checkpoint, contract, model, ())
-        parity = worst([_compare(draft, role, network, batches[role]) for role, network, _ in networks])
+        measured = [_compare(draft, role, network, batches[role]) for role, network, _ in networks]
+        if draws_members:
+            measured.append(compare_members(_opened(draft), batches[MEAN]))
+        parity = worst(measured)
         require_parity(parity, where)
         _write_manifest(draft, checkpoint, contract, model, parity)
     with warnings.catch_warnings():
@@ -134,14 +147,18 @@ def _write_manifest(
     )
 
 
+def _opened(draft: Path) -> Artifact:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NegativeSkillWarning)
+        return Artifact.open(draft)
+
+
 def _compare(draft: Path, role: str, model: Model, batches: Sequence[Batch]) -> tuple[Parity, ...]:
     """Through the very backend that will run it, with the unfolded fp32 network as the truth.
 
     ONNX Runtime computes no bf16 convolution on the CPU; there the same roundings are computed in fp32.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NegativeSkillWarning)
-        artifact = Artifact.open(draft)
+    artifact = _opened(draft)
 
     def network(inputs: Mapping[str, Array]) -> FloatField:
         with torch.inference_mode():

@@ -103,6 +103,9 @@ def _window(
         if contract.predictors_on(grid):
             stamps = sample.times.valid_times[0] + (places[0] * 3.6e12).astype("timedelta64[ns]")
             window[f"predictor_{grid}"] = predictor_fields(contract.predictors_on(grid), stamps, *places[1:])
+    if contract.any_time:
+        window["fraction"] = np.broadcast_to(np.arange(r) / r, (core[0], r))
+        window["hours"] = np.full((), sample.times.step_hours or contract.interval_hours[0])
     given = ({name: np.asarray(each) for name, each in sample.statics.items()}, sample.grid) if sample.statics else None
     for name, field in static_inputs(contract, sample.grid, given).items():
         window[name] = np.nan_to_num(field[np.ix_(np.arange(field.shape[0]), inside[1], inside[2])])[None]
