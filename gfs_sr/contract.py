@@ -172,6 +172,8 @@ class Denoising(_Frozen):
 
     condition: PositiveInt  # K
     halo: Halo | Literal["global"]  # of one step; a sample of many steps is exact because every step is
+    temporal: bool = False  # frames know each other: all of a forecast are drawn together
+    bytes_per_cell: PositiveFloat  # that an engine keeps of intermediate fields, per fine cell and variable
     beta_d: PositiveFloat  # of the VP process, whose time some schedules and forms take
     beta_min: PositiveFloat
     sampling: SamplingConfig  # what is recommended
@@ -222,6 +224,9 @@ class Contract(_Frozen):
         static_fine: (B, 1, K·s², H + halo, W + halo), model units: fine values laid onto their coarse cells in the
             order of `pixel_unshuffle`, so that one gather serves both.
         noise_<name>: see `NoiseGrid`.
+        fraction: (B, T, M), of the interval from each frame of the core to the next; only where `any_time`. M is any
+            number, and then takes the place of r.
+        hours: (B,), length of the intervals; only where `any_time`.
     Output:
         fine: (B, r·T, C_out, s·H, s·W), model units.
     """
@@ -233,6 +238,8 @@ class Contract(_Frozen):
     any_subset: bool = False  # any selection of the variables may be given alone; C is dynamic
     scale_factor: PositiveInt
     time_factor: PositiveInt
+    any_time: bool = False  # fields at any fraction of an interval: r is what is given where nothing is asked for
+    fractions: tuple[float, ...] = ()  # of the interval, where the r frames of one are not evenly spaced
     target_grid: FixedGrid | None = None  # of models whose factors are no integers: fine cells of their own
     source_grid: FixedGrid | None = None  # of models with weights for every cell: the only coarse grid they take
     registration: Registration
@@ -251,7 +258,8 @@ class Contract(_Frozen):
     denoising: Denoising | None = None  # `halo` above is then that of the graph `mean`
     memory: EngineMemory | None = None  # of families whose members differ; None: by family
     input_dtype: Literal["fp32"] = "fp32"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the residual branch; the interpolation is always fp32
+    # of the residual branch; the interpolation is always fp32
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     base: str  # the interpolation an untrained model equals, e.g. "bicubic/linear"
     sharpening: float = 0.0  # of the base; 0 is plain
 
@@ -267,6 +275,10 @@ class Contract(_Frozen):
                 raise ValueError(f"{name} has negative values, which {scaling.transform} cannot bring back")
         if self.any_subset and self.inputs != self.outputs:
             raise ValueError("a model for any subset of variables gives out what it is given")
+        if self.fractions and (self.any_time or len(self.fractions) != self.time_factor):
+            raise ValueError("fractions are r, of models that are bound to them")
+        if (self.any_time or self.fractions) and self.scale_factor > 1:
+            raise ValueError("frames between others are made by models that keep the cells")
         even = isinstance(self.halo, Halo) and (self.halo.north, self.halo.west) == (self.halo.south, self.halo.east)
         if self.mirrored_ends and not even:
             raise ValueError("ends are mirrored where the halo is as wide on either side")
@@ -278,7 +290,7 @@ class Contract(_Frozen):
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # as for scalings: what an artifact does not need is not in it
         fields: dict[str, Any] = handler(self)
-        rare = ("noise", "source_grid", "memory", "denoising", "mirrored_ends")
+        rare = ("noise", "source_grid", "memory", "any_time", "fractions", "denoising", "mirrored_ends")
         return {name: value for name, value in fields.items() if name not in rare or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:
@@ -293,6 +305,15 @@ class Contract(_Frozen):
         halo = self.halo if isinstance(self.halo, str) else self.halo.model_copy(update={"before": 0, "after": 0})
         return self.model_copy(update={"time_factor": 1, "halo": halo, "predictors": ()})
 
+    def for_times(self, count: int) -> "Contract":
+        """The promise of a model of any time for `count` fields per interval."""
+        return self if count == self.time_factor else self.model_copy(update={"time_factor": count})
+
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether the frames of the input are frames of the output, as they are."""
+        return self.scale_factor == 1 and (self.any_time or bool(self.fractions))
+
     def graph_inputs(self) -> tuple[str, ...]:
         """Names of the graph's inputs, in order."""
         names = ["coarse"]
@@ -304,6 +325,8 @@ class Contract(_Frozen):
         if self.statics_fine:
             names.append("static_fine")
         names += [each.graph_input for each in self.noise]
+        if self.any_time:
+            names += ["fraction", "hours"]
         return tuple(names)
 
 

@@ -12,7 +12,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an u
 Model = Annotated[
     str, typer.Option("--model", help="Artifact folder, or name of a bundled model (see `gfs-sr models`).")
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, torch, onnxruntime[-cuda|-tensorrt], openvino, tensorrt.")]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="auto, torch, onnxruntime[-cuda|-tensorrt], openvino, tensorrt.")
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute; default all cores.")]
 Variables = Annotated[str | None, typer.Option("--variables", help="Canonical names, comma-separated, as in t2m,d2m.")]
 
@@ -49,11 +51,11 @@ def member(kind: type[Member], value: str, option: str) -> Member:
 
 
 def precision(value: str | None) -> Any:
-    """fp32, bf16, fp16, or None for the artifact's.
+    """fp32, bf16, fp16, int8, or None for the artifact's.
 
     Raises:
         UsageError: anything else.
     """
-    if value not in {None, "fp32", "fp16", "bf16"}:
-        raise UsageError(f"{value!r} is no precision", "--precision", "choose from: fp32, bf16, fp16")
+    if value not in {None, "fp32", "fp16", "bf16", "int8"}:
+        raise UsageError(f"{value!r} is no precision", "--precision", "choose from: fp32, bf16, fp16, int8")
     return value

@@ -1,6 +1,7 @@
 """`gfs-sr upscale`."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ def upscale(
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.nc or OUT.zarr; appears only when complete.")],
     model: options.Model = "default",
     backend: options.BackendName = "auto",
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16; default the artifact's.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8; default the artifact's.")] = None,
     variables: options.Variables = None,
     statics: Annotated[Path | None, typer.Option(help="File with orography and land-sea mask.")] = None,
     registration: Annotated[str | None, typer.Option(help="node or cell; overrides what the file says.")] = None,
@@ -29,6 +30,14 @@ def upscale(
     extent: Annotated[str, typer.Option(help="hull, full, or a box N,W,S,E in degrees.")] = "hull",
     members: Annotated[int, typer.Option(min=1, help="Members of a stochastic model.")] = 1,
     seed: Annotated[int, typer.Option(help="Of a stochastic model: the same seed, the same members.")] = 0,
+    times: Annotated[
+        str | None,
+        typer.Option(help="Of a model of any time: a step (15min), lead times (1h,90min), valid times, or fractions."),
+    ] = None,
+    time_model: Annotated[
+        str | None, typer.Option(help="A model of time that refines what --model gives: a bundled name or a folder.")
+    ] = None,
+    time_first: Annotated[bool, typer.Option("--time-first", help="It refines the input: fewer cells.")] = False,
     digits: Annotated[int | None, typer.Option(help="Significant decimal digits to keep, 1 to 7.")] = None,
     threads: options.Threads = None,
     memory: Annotated[str | None, typer.Option(help="Most memory to take, as in 4GiB; a promise.")] = None,
@@ -40,6 +49,8 @@ def upscale(
     def work() -> "RunSummary":
         from gfs_sr.data.grid import Registration
         from gfs_sr.data.sources import open_forecast
+        from gfs_sr.runtime.chain import run_chain
+        from gfs_sr.runtime.output_times import OutputTimes
         from gfs_sr.runtime.request import Request
         from gfs_sr.runtime.sink import open_sink
         from gfs_sr.runtime.upscaler import Upscaler, parse_bytes
@@ -54,13 +65,18 @@ def upscale(
             seed=seed,
             statics=statics,
             memory_bytes=None if memory is None else parse_bytes(memory),
+            times=None if times is None else OutputTimes.parse(times),
         )
         sink = open_sink(output, digits)
-        with (
-            Upscaler.open(model, backend=backend, precision=options.precision(precision), threads=threads) as upscaler,
-            progress_bar(not json_output) as progress,
-        ):
-            return upscaler.run(open_forecast(inputs, request.variables), sink, request, progress)
+        opening = {"backend": backend, "precision": options.precision(precision), "threads": threads}
+        with ExitStack() as stack:
+            upscaler = stack.enter_context(Upscaler.open(model, **opening))
+            progress = stack.enter_context(progress_bar(not json_output))
+            forecast = open_forecast(inputs, request.variables)
+            if time_model is None:
+                return upscaler.run(forecast, sink, request, progress)
+            in_time = stack.enter_context(Upscaler.open(time_model, backend=backend, threads=threads))
+            return run_chain(upscaler, in_time, forecast, sink, request, progress, time_first=time_first)
 
     finish(work, _show, json_output=json_output, debug=debug)
 

@@ -49,6 +49,7 @@ class Forecast:
     notes: tuple[str, ...] = ()  # found when the source was opened
     findings: list[str] = field(default_factory=list)  # found while frames are read; shared by all selections
     buckets: Mapping[str, np.timedelta64] = field(default_factory=dict)  # accumulated or averaged: interval per frame
+    quality: Callable[[int], npt.NDArray[np.uint8]] | None = None  # frame -> (H, W) flags that its values carry already
 
     @classmethod
     def from_arrays(
@@ -144,7 +145,9 @@ class Forecast:
                 f"slice {frames} keeps no rising run of frames", self.source, f"choose among {len(self.times)} frames"
             )
         times = TimeAxis(self.times.reference_time, self.times.valid_times[frames])
-        return replace(self, times=times, readers=tuple(_shifted(read, kept) for read in self.readers))
+        given = self.quality
+        quality = None if given is None else lambda index: given(kept[index])
+        return replace(self, times=times, readers=tuple(_shifted(read, kept) for read in self.readers), quality=quality)
 
     def describe_time(self, index: int) -> str:
         """For messages: `lead time 6 h`, and the valid time."""

@@ -12,12 +12,12 @@ from gfs_sr.evaluation import protocol_a
 from gfs_sr.evaluation.baselines import rivals, space_rivals
 from gfs_sr.evaluation.cases import Case, CaseFiles, list_cases, open_case
 from gfs_sr.evaluation.finished import open_finished
-from gfs_sr.evaluation.prediction import MEMORY_BYTES
 from gfs_sr.evaluation.protocols import Protocol, protocol
 from gfs_sr.evaluation.regions import Box
 from gfs_sr.evaluation.result import Evaluation
 from gfs_sr.evaluation.scoring import CaseScores, Options, Scorer, Task, amount, choose, first_of_their_kind
 from gfs_sr.evaluation.subject import Subject
+from gfs_sr.runtime.scratch import MEMORY_BYTES
 from gfs_sr.runtime.upscaler import Upscaler
 
 LOCAL = "local"  # a cluster on this machine
@@ -167,7 +167,8 @@ def opened(files: CaseFiles, subjects: Sequence[Subject], settings: Settings) ->
 
 def coarsening(subject: Subject, settings: Settings) -> Coarsening:
     """What makes, or would have made, the coarse fields of a model."""
-    return Coarsening(subject.registration, subject.scale_factor, subject.time_factor, settings.sigma, crop=True)
+    sigma = settings.sigma if subject.scale_factor > 1 else 0.0  # what keeps its cells is not blurred
+    return Coarsening(subject.registration, subject.scale_factor, subject.time_factor, sigma, crop=True)
 
 
 def _checked(subjects: Sequence[Subject], settings: Settings) -> Protocol:

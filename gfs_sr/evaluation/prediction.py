@@ -1,6 +1,5 @@
 """A fine forecast under test, read frame by frame: from memory, from scratch on disk, or from a finished file."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,12 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.data.forecast import Forecast
-from gfs_sr.runtime.cf import Description
-from gfs_sr.runtime.sink import MemorySink
 
 Values = npt.NDArray[Any]
-
-MEMORY_BYTES = 1 << 30  # a longer forecast waits on disk
 
 
 class Prediction(Protocol):
@@ -88,25 +83,3 @@ class FilePrediction:
                 if frame >= self.first_frame:
                     values[(member, index, *place)] = forecast.readers[channel](frame - self.first_frame)
         return values
-
-
-class ScratchSink(MemorySink):
-    """Keeps a long forecast in a temporary file, which is gone when nobody reads it any more."""
-
-    def resident_bytes(self, cells: int) -> int:
-        """As in memory, where it is short enough for it."""
-        return 5 * cells if 4 * cells <= MEMORY_BYTES else 0
-
-    def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
-        frames, rows, columns = description.shape
-        members = () if description.members is None else (description.members,)
-        self.values = scratch((*members, frames, len(description.data), rows, columns))
-        self.flags = scratch((frames, rows, columns), np.uint8)
-
-
-def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Values:
-    """An empty array, on disk where it would take more than `MEMORY_BYTES`."""
-    if int(np.prod(shape)) * np.dtype(dtype).itemsize <= MEMORY_BYTES:
-        return np.empty(shape, dtype)
-    with tempfile.TemporaryFile() as file:  # the map keeps it open
-        return np.memmap(file, dtype, "w+", shape=shape)

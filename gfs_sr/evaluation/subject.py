@@ -14,8 +14,9 @@ from gfs_sr.data.interpolation import BASELINES
 from gfs_sr.data.transforms import Transform
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.cases import Case
-from gfs_sr.evaluation.prediction import ArrayPrediction, Prediction, ScratchSink
+from gfs_sr.evaluation.prediction import ArrayPrediction, Prediction
 from gfs_sr.runtime.request import Request
+from gfs_sr.runtime.scratch import ScratchSink
 from gfs_sr.runtime.upscaler import Upscaler
 
 Values = npt.NDArray[Any]

@@ -15,9 +15,11 @@ from gfs_sr.models.edm import Edm, EdmConfig, Vp, VpConfig
 from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.fused import Fused, FusedConfig
 from gfs_sr.models.model import SURFACE, Model, ModelConfig
+from gfs_sr.models.temdeep import Temdeep, TemdeepConfig
+from gfs_sr.models.temdeep_narrow import TemdeepNarrow, TemdeepNarrowConfig
 from gfs_sr.models.unet import Unet, UnetConfig
 
-Training = Literal["supervised", "adversarial", "diffusion"]
+Training = Literal["supervised", "adversarial", "diffusion", "self-supervised"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,19 @@ FAMILIES: dict[str, Family] = {
     "factorized": Family(Factorized, FactorizedConfig),
     "dl4ds": Family(Dl4ds, Dl4dsConfig),
     "unet": Family(Unet, UnetConfig),
+    "temdeep": Family(Temdeep, TemdeepConfig),
+    "temdeep_narrow": Family(TemdeepNarrow, TemdeepNarrowConfig),
     "edm": Family(Edm, EdmConfig),
     "vp": Family(Vp, VpConfig),
+}
+
+TEMDEEP_VARIANTS: dict[str, dict[str, Any]] = {
+    "temdeep": {},
+    "temdeep-no-flow": {"flow": False},
+    "temdeep-no-correction": {"correction": False},
+    "temdeep-no-terrain": {"terrain": False},
+    "temdeep-hard-occlusion": {"occlusion": "hard"},
+    "temdeep-fixed": {"fractions": tuple(m / 6 for m in range(6))},
 }
 
 # the seed's task: daily precipitation from the large scale, on fine cells throughout
@@ -88,6 +101,11 @@ VARIANTS = (
     Variant("fused-cell", "fused", {"registration": "cell", "sharpening": 0.08}),
     Variant("fused-3h", "fused", {"time_factor": 3, "interval_hours": 3.0}),
     Variant("fused-space", "fused", {"time_factor": 1}),
+    *(Variant(name, "temdeep", config, training="self-supervised") for name, config in TEMDEEP_VARIANTS.items()),
+    *(
+        Variant(name.replace("temdeep", "temdeep-narrow"), "temdeep_narrow", config, training="self-supervised")
+        for name, config in TEMDEEP_VARIANTS.items()
+    ),
     Variant("factorized", "factorized"),
     Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
     Variant("unet", "unet", {"variables": SURFACE, **SMALL}),

@@ -38,9 +38,12 @@ class SpaceConv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve."""
-        if self.padding_rule is not Padding.VALID and self.cells:
-            input = F.pad(input, (self.cells,) * 4, mode=_MODES[self.padding_rule])
-        return super().forward(input)
+        return super().forward(pad_space(input, self.cells, self.padding_rule))
+
+
+def pad_space(x: Tensor, cells: int, rule: Padding) -> Tensor:
+    """(N, C, H, W) with what `rule` puts beyond each side."""
+    return x if rule is Padding.VALID or not cells else F.pad(x, (cells,) * 4, mode=_MODES[rule])
 
 
 class TimeConv(nn.Conv1d):

@@ -200,8 +200,9 @@ class Edm(Model):
         )
         config = self.settings
         return Denoising(
-            condition=self.conditions.channels, halo=halo, beta_d=config.beta_d, beta_min=config.beta_min,
-            sampling=config.sampling,
+            condition=self.conditions.channels, halo=halo, temporal=config.temporal,
+            bytes_per_cell=self.backbone.bytes_per_cell / (1 if config.shared else len(config.variables)),
+            beta_d=config.beta_d, beta_min=config.beta_min, sampling=config.sampling,
         )  # fmt: skip
 
     @property

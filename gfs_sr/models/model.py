@@ -126,6 +126,21 @@ class Model(nn.Module, ABC):
         return None
 
     @property
+    def any_time(self) -> bool:
+        """Whether fractions of the interval are an input."""
+        return False
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Of the interval, where its frames are not evenly spaced."""
+        return ()
+
+    @property
+    def context(self) -> Reach:
+        """Frames and cells that training gives around a patch to a network that sees the whole field."""
+        return Reach()
+
+    @property
     def config(self) -> dict[str, Any]:
         """What `build` takes to make this network again."""
         return {"family": self.family, **self.facts.as_dict()}
@@ -202,6 +217,8 @@ class Model(nn.Module, ABC):
             any_subset=self.any_subset,
             scale_factor=facts.scale_factor,
             time_factor=facts.time_factor,
+            any_time=self.any_time,
+            fractions=self.fractions,
             registration=facts.registration,
             halo=self.halo,
             zero_padded=self.zero_padded,

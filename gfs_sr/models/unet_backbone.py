@@ -22,6 +22,7 @@ from gfs_sr.models.unet_blocks import (
 )
 from gfs_sr.models.unet_embeddings import EmbeddingName, LevelEmbedding, PlaceEmbedding
 
+AT_HAND = 8  # fields of features that a block works on, its skip and what it joins among them
 CASCADE_WIDTH = 32  # channels of the predictors at each coarser level
 
 
@@ -263,6 +264,19 @@ class Backbone(nn.Module):
         for each in found:
             at = at | each
         return at
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """About what an engine keeps of features at a time, per cell of the field, in fp32.
+
+        Those of every level's way down wait for the way up; besides, a few of the level at hand.
+        """
+        config = self.config
+        waiting = 0.0
+        for multiplier, rate in zip(config.multipliers, config.rates, strict=True):
+            waiting += (config.blocks + 1) * config.width * multiplier / rate**2
+        at_hand = AT_HAND * config.width * max(m / r**2 for m, r in zip(config.multipliers, config.rates, strict=True))
+        return 4.0 * (waiting + at_hand)
 
     @property
     def frames_reach(self) -> int:

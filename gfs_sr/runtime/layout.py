@@ -62,7 +62,7 @@ class Layout:
     @property
     def frames(self) -> AxisWindow:
         """The fine frames that are written."""
-        return AxisWindow(0, len(self.job.fine_times))
+        return AxisWindow(0, self.job.model_frames)
 
     @cached_property
     def time_tiles(self) -> range:
@@ -133,6 +133,8 @@ class Layout:
         buffers["coarse"] = np.zeros((len(self.groups), *shapes["coarse"]), np.float32)
         if "variable" in shapes:
             buffers["variable"] = np.asarray(variable_ids(self.job.inputs), np.int64).reshape(len(self.groups), -1)
+        if "hours" in buffers and self.job.slots is not None:
+            buffers["hours"][:] = self.job.slots.hours
         return buffers
 
     def inputs(self, buffers: dict[str, Array], count: int, group: int = 0) -> dict[str, Array]:

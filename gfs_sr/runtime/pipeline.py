@@ -183,6 +183,7 @@ class Pipeline:
             with self._timings.measure("scatter"):
                 self._stages.scatter(batch.fine[: len(batch.tiles)], batch.window, batch.band, batch.tiles, block)
                 if batch.is_last:
+                    self._stages.keep_frames(batch.window, batch.band, block)
                     self._stages.flag(batch.window, batch.band, block)
             self._free_fine.put(batch.fine)
             if batch.is_last:
@@ -191,11 +192,18 @@ class Pipeline:
 
     def _write(self) -> None:
         done, total = 0, self._layout.job.output_cells
+        room = self._layout.job.slots
         for window, member, band, block in self._blocks:
             region = self._layout.region(window.time_tile, band)
             values, flags = block.views(region)
+            first_frame = region.first_frame
+            if room is not None:
+                kept = room.kept[region.fine_frame : region.fine_frame + region.frames]
+                first_frame = room.place(region.fine_frame)
+                values, flags = (values, flags) if kept.all() else (values[kept], flags[kept])
             with self._timings.measure("write"):
-                self._sink.write(region.first_frame, region.first_row, values, flags, member)
+                if len(values):
+                    self._sink.write(first_frame, region.first_row, values, flags, member)
             self._free_blocks.put(block)
             done += values.size
             if self._progress is not None:

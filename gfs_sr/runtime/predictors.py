@@ -32,7 +32,8 @@ class PredictorFields:
         coarse = layout.job.horizontal.coarse
         times = layout.job.forecast.times
         self._coarse_times = times.valid_times
-        self._fine_times = fine_times(times.valid_times, r, contract.interval_hours)
+        room = layout.job.slots
+        self._fine_times = fine_times(times.valid_times, r, contract.interval_hours) if room is None else room.all_times
         self._axes = {
             PredictorGrid.COARSE: (coarse.lat, coarse.lon),
             PredictorGrid.COARSE_FINE_TIME: (coarse.lat, coarse.lon),

@@ -1,8 +1,9 @@
 """What the user asks of one upscaling, checked against the contract and the data before any work starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from gfs_sr.errors import (
     UsageError,
 )
 from gfs_sr.runtime.noise import check_seed
+from gfs_sr.runtime.output_times import OutputTimes, Slots, slots
 from gfs_sr.runtime.window import HorizontalWindow, horizontal_window, parse_extent
+from gfs_sr.sampling import SamplerConfig, SamplingConfig, ScheduleConfig
 
 INTERVAL_TOLERANCE_HOURS = 1e-3
 SAME_PLACE_DEG = 1e-4
@@ -39,6 +42,10 @@ class Request:
     seed: int = 0  # of a stochastic model
     statics: Path | None = None
     memory_bytes: int | None = None  # a promise; None lets the planner take part of what is free
+    times: OutputTimes | None = None  # of a model that gives any; None takes its own
+    sampler: Mapping[str, Any] = field(default_factory=dict)  # of a model that denoises: what is not as it recommends
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False  # members that a stopped run has drawn are kept, and taken up
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,14 @@ class Job:
     extrapolated_frames: int  # at the end of `fine_times`
     members: int = 1
     seed: int = 0
+    sampling: SamplingConfig | None = None  # of a model that denoises
     warnings: list[str] = field(default_factory=list)
+    slots: Slots | None = None  # of models that give frames between others: what is computed, and what of it is kept
+
+    @property
+    def model_frames(self) -> int:
+        """Fine frames that are computed."""
+        return len(self.fine_times) if self.slots is None else int(self.slots.kept.size)
 
     @property
     def output_cells(self) -> int:
@@ -83,6 +97,9 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
             "--halo",
             "use --halo exact: this graph computes each layer only where it is needed, so a shorter halo saves nothing",
         )
+    if contract.keeps_frames:  # cells that stay as they are may be of either kind
+        given = request.registration or forecast.registration
+        contract = contract if given is None else contract.model_copy(update={"registration": given})
     warnings = [*forecast.notes, *check_registration(contract, forecast, request.registration)]
     inputs, outputs, notes = _choose_variables(contract, forecast.variables, request.variables, forecast.source)
     chosen = forecast.select(inputs)
@@ -98,7 +115,11 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
             f"frames come every {step:g} h; {contract.name} was trained on intervals of {hours} h: "
             "the output is flagged"
         )
-    fine_times, extrapolated = _fine_times(chosen.times, contract.time_factor, bucket, full=extent == "full")
+    room = _slots(contract, chosen, request, outputs)
+    if room is not None:
+        contract, fine_times, extrapolated = contract.for_times(room.count), room.times, 0
+    else:
+        fine_times, extrapolated = _fine_times(chosen.times, contract.time_factor, bucket, full=extent == "full")
     return Job(
         contract=contract,
         forecast=chosen,
@@ -112,8 +133,38 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         extrapolated_frames=extrapolated,
         members=request.members,
         seed=check_seed(request.seed),
+        sampling=_sampling(contract, request),
         warnings=[*warnings, *notes],
+        slots=room,
     )
+
+
+def _slots(contract: Contract, forecast: Forecast, request: Request, outputs: Sequence[str]) -> Slots | None:
+    """Which fields between frames are wanted; None of models that refine every interval evenly.
+
+    Raises:
+        UsageError: times that the model does not give, or variables that hold over intervals.
+    """
+    if not contract.keeps_frames:
+        if request.times is not None:
+            raise UsageError(
+                f"{contract.name} gives {contract.time_factor} frames per interval and no others",
+                "--times",
+                "leave --times out, or use a model of any time (--time-model)",
+            )
+        return None
+    if request.times is not None and not contract.any_time:
+        raise UsageError(
+            f"{contract.name} gives the fractions {', '.join(f'{each:g}' for each in contract.fractions)} alone",
+            "--times",
+            "leave --times out",
+        )
+    if _all_buckets(outputs):
+        raise UsageError(
+            "amounts and means over intervals have no values between them", "--variables", "leave them out"
+        )
+    wish = request.times or OutputTimes.of_contract(contract)
+    return slots(wish, forecast.times, contract.interval_hours, forecast.source)
 
 
 def _check_source_grid(contract: Contract, grid: Grid, source: str) -> None:
@@ -134,6 +185,28 @@ def _check_source_grid(contract: Contract, grid: Grid, source: str) -> None:
                 source,
                 "give the grid that the model was trained on, or use a model without localized convolution",
             )
+
+
+def _sampling(contract: Contract, request: Request) -> SamplingConfig | None:
+    """How members are drawn; None where the model denoises nothing.
+
+    Raises:
+        UsageError: settings of a sampler that there is none of, or that cannot be.
+    """
+    if contract.denoising is None:
+        if request.sampler or request.schedule:
+            raise UsageError(
+                f"{contract.name} draws nothing by a sampler", "--sampler, --schedule, --sampling", "leave them out"
+            )
+        return None
+    try:
+        return contract.denoising.sampling.changed(dict(request.sampler), dict(request.schedule))
+    except ValueError as error:
+        lines = str(error).splitlines()
+        raise UsageError(
+            "; ".join(line.strip() for line in lines[1:3]) or lines[0], "--sampler, --schedule, --sampling",
+            f"give keys of {', '.join([*SamplerConfig.model_fields, *ScheduleConfig.model_fields])}",
+        ) from error  # fmt: skip
 
 
 def refuse_members(contract: Contract, members: int) -> None:

@@ -29,6 +29,7 @@ class CoarseFrame:
     values: FloatField  # (C, H, W), canonical units
     mask: MaskField | None  # (C, H, W), 1 where nothing was given; None where all was
     inside_envelope: bool
+    quality: MaskField | None = None  # (H, W), flags that it came with
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +99,21 @@ class Stages:
                 del ring[index]
             for index in range(first, stop):
                 if index not in ring:
-                    ring[index] = self.coarse_frame(self._job.forecast.frame(index))
+                    quality = self._job.forecast.quality
+                    ring[index] = self.coarse_frame(
+                        self._job.forecast.frame(index), None if quality is None else quality(index)
+                    )
             yield Window(tile, first, tuple(ring[index] for index in range(first, stop)))
 
-    def coarse_frame(self, values: FloatField) -> CoarseFrame:
+    def coarse_frame(self, values: FloatField, quality: MaskField | None = None) -> CoarseFrame:
         """A frame (C, H, W) as the reader gives it -> filled, with its mask, turned to where the window starts."""
         inside = self._envelope.holds(values)
         roll = self._job.horizontal.roll
         if roll:
             values = np.roll(values, -roll, axis=-1)
+            quality = None if quality is None else np.roll(quality, -roll, axis=-1)
         filled, mask = tiling.fill_nearest(values, self._job.horizontal.coarse.is_periodic)
-        return CoarseFrame(filled, mask if mask.any() else None, inside)
+        return CoarseFrame(filled, mask if mask.any() else None, inside, quality)
 
     # gather
 
@@ -146,6 +151,10 @@ class Stages:
         if self._statics is not None:
             self._statics.gather(tiles, buffers, self._threads)
         self._noise.fill(window.time_tile, tiles, buffers, member)
+        if "fraction" in buffers and self._job.slots is not None:
+            fractions, first = self._job.slots.fractions, window.time_tile * plan.time.core
+            rows = np.minimum(np.arange(first, first + plan.time.core), len(fractions) - 1)
+            buffers["fraction"][:count] = fractions[rows]
 
     # scatter
 
@@ -189,6 +198,23 @@ class Stages:
             )
         return masks
 
+    def keep_frames(self, window: Window, band: int, block: BlockBuffer) -> None:
+        """Put the frames of the input where they stand in the output, as they were read, to the last bit."""
+        job = self._job
+        if job.slots is None or not job.contract.keeps_frames:
+            return
+        region = self.layout.region(window.time_tile, band)
+        values, _ = block.views(region)
+        rows = slice(region.fine_row, region.fine_row + region.rows)
+        columns = slice(job.horizontal.columns.start, job.horizontal.columns.start + region.columns)
+        for index in np.flatnonzero(job.slots.is_frame[region.fine_frame : region.fine_frame + region.frames]):
+            frame = window.frames[(region.fine_frame + index) // job.slots.count - window.first_frame]
+            for channel, name in enumerate(job.outputs):
+                given = job.inputs.index(name)
+                np.copyto(values[index, channel], frame.values[given, rows, columns])
+                if frame.mask is not None:
+                    values[index, channel][frame.mask[given, rows, columns] != 0] = np.nan
+
     def flag(self, window: Window, band: int, block: BlockBuffer) -> None:
         """Set the quality bits of one block: by frame, by row and by column."""
         job = self._job
@@ -198,7 +224,7 @@ class Stages:
         by_frame = np.zeros(frames.size, np.uint8)
         if not job.trained_interval:
             by_frame |= np.uint8(Quality.UNTRAINED_COARSE_INTERVAL)
-        by_frame[frames >= len(job.fine_times) - job.extrapolated_frames] |= np.uint8(Quality.EXTRAPOLATED_IN_TIME)
+        by_frame[frames >= job.model_frames - job.extrapolated_frames] |= np.uint8(Quality.EXTRAPOLATED_IN_TIME)
         inside = np.array([frame.inside_envelope for frame in window.frames])
         # a fine frame lies between two coarse ones, and is as doubtful as either
         earlier = np.clip(frames // r - window.first_frame, 0, inside.size - 1)
@@ -209,3 +235,9 @@ class Stages:
         beyond = np.uint8(Quality.EXTRAPOLATED_IN_SPACE)
         np.bitwise_or(by_frame[:, None, None], beyond * rows[None, :, None], out=flags)
         np.bitwise_or(flags, beyond * job.horizontal.outside_columns, out=flags)
+        if window.frames[0].quality is not None:
+            s, height, width = job.contract.scale_factor, *job.horizontal.coarse.shape
+            row = np.minimum((region.fine_row + np.arange(region.rows)) // s, height - 1)
+            column = np.minimum((job.horizontal.columns.start + np.arange(region.columns)) // s, width - 1)
+            given = np.stack([np.asarray(frame.quality)[np.ix_(row, column)] for frame in window.frames])
+            np.bitwise_or(flags, given[earlier] | given[later], out=flags)

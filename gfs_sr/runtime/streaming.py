@@ -132,7 +132,11 @@ class _Runner:
         rows_out, columns_out = horizontal.rows.size, horizontal.columns.size
         flags = np.empty((count, rows_out, columns_out), np.uint8)
         block = layout.empty_block()
-        times = layout.job.fine_times.valid_times[r * current :]
+        times, kept = layout.job.fine_times.valid_times[r * current :], np.ones(count, bool)
+        if layout.job.slots is not None:
+            room = layout.job.slots
+            r = room.count
+            times, kept = room.all_times[r * current :], room.kept[r * current : r * current + count]
         for member in range(layout.job.members):
             values = np.empty((count, len(layout.job.outputs), rows_out, columns_out), np.float32)
             for band in layout.bands:
@@ -140,11 +144,12 @@ class _Runner:
                     stages.gather(window, fields, tiles, inputs, member)
                     layout.infer(self._backend, inputs, len(tiles), fine)
                     stages.scatter(fine[: len(tiles)], window, band, tiles, block)
+                stages.keep_frames(window, band, block)
                 stages.flag(window, band, block)
                 region = layout.region(current, band)
                 rows = slice(region.first_row, region.first_row + region.rows)
                 values[:, :, rows], flags[:, rows] = block.views(region)
-            for index in range(count):
+            for index in np.flatnonzero(kept):
                 yield FineFrame(times[index], values[index], flags[index], member)
 
     def _window_of(self, frames: list[tuple[np.datetime64, npt.NDArray[np.float32]]]) -> Forecast:
@@ -154,6 +159,8 @@ class _Runner:
 
     def _stages_for(self, forecast: Forecast, frames: int, *, is_last: bool) -> Stages:
         job: Job = prepare(self._contract, forecast, self._request)
+        if job.slots is not None:
+            return self._staged(job)
         r = self._contract.time_factor
         step = self._step
         if step is None:  # the first frame of all, and no look-ahead to wait for
@@ -162,7 +169,9 @@ class _Runner:
         first = forecast.times.valid_times[0]
         wanted = r * (frames - 1) + (1 if is_last else r)
         fine = TimeAxis(forecast.times.reference_time, first + step / r * np.arange(wanted))
-        job = replace(job, fine_times=fine, extrapolated_frames=0)
+        return self._staged(replace(job, fine_times=fine, extrapolated_frames=0))
+
+    def _staged(self, job: Job) -> Stages:
         layout: Layout = choose_layout(job, self._request, self._memory_bytes, core_frames=1)
         cores = (layout.plan.lat.core, layout.plan.lon.core)
         if cores != self._statics_cores:  # the same fields serve every window of one tile size

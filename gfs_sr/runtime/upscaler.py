@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,17 +16,20 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.artifact import FRAME, Artifact
+from gfs_sr.runtime.artifact import DENOISER, FRAME, MEAN, MODEL, Artifact
 from gfs_sr.runtime.backends import Backend, open_backend
 from gfs_sr.runtime.backends.base import Precision
 from gfs_sr.runtime.cf import Description, describe
+from gfs_sr.runtime.drawing import Drawing
 from gfs_sr.runtime.layout import Layout
+from gfs_sr.runtime.member_store import open_store
 from gfs_sr.runtime.pipeline import Pipeline, Progress
 from gfs_sr.runtime.planner import choose_layout
 from gfs_sr.runtime.request import Job, Request, prepare
 from gfs_sr.runtime.sink import FileSink, FloatField, MemorySink, Sink
 from gfs_sr.runtime.stages import Stages
 from gfs_sr.runtime.statics import open_job_statics
+from gfs_sr.runtime.step_plan import canvas_bytes, frames_at_once, free_for_steps, plan_steps, step_bytes
 from gfs_sr.runtime.streaming import FineFrame, stream
 from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
 
@@ -63,6 +67,7 @@ class Upscaler:
         self.backend = backend
         self._memory_bytes = memory_bytes
         self._frame_backend: Backend | None = None
+        self._denoiser: Backend | None = None
 
     @classmethod
     def open(
@@ -88,7 +93,8 @@ class Upscaler:
             BackendError: the engine is not to be had.
         """
         opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-        engine = open_backend(backend, opened, precision=precision, threads=threads)
+        draws = opened.contract.denoising is not None
+        engine = open_backend(backend, opened, precision=precision, threads=threads, role=MEAN if draws else MODEL)
         engine.activate()
         return cls(opened, engine, parse_bytes(memory) if isinstance(memory, str) else memory)
 
@@ -99,9 +105,9 @@ class Upscaler:
 
     def close(self) -> None:
         """Let go of the engine."""
-        self.backend.deactivate()
-        if self._frame_backend is not None:
-            self._frame_backend.deactivate()
+        for engine in (self.backend, self._frame_backend, self._denoiser):
+            if engine is not None:
+                engine.deactivate()
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +160,22 @@ class Upscaler:
         """
         return stream(self.backend, frames, variables, grid, request or Request(), self._memory_bytes)
 
+    @contextmanager
+    def frames_alone(self) -> Iterator["Upscaler"]:
+        """The model for frames on their own, its engine ready: itself where it knows nothing of time."""
+        if self.contract.time_factor == 1 or self.backend.role == FRAME:
+            yield self
+            return
+        engine = self.backend
+        with open_backend(
+            engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=FRAME
+        ) as alone:
+            yield Upscaler(self.artifact, alone, self._memory_bytes)
+
+    def run_job(self, forecast: Forecast, sink: Sink, request: Request) -> Job:
+        """As `run`; what was done, with its warnings."""
+        return self._run(forecast, sink, request, None)[0]
+
     def run(
         self, forecast: Forecast, sink: Sink, request: Request | None = None, progress: Progress | None = None
     ) -> RunSummary:
@@ -172,6 +194,8 @@ class Upscaler:
         start = time.perf_counter()
         backend = self._backend_for(len(forecast.times))
         job = prepare(backend.contract, forecast, request)
+        if job.contract.denoising is not None:
+            return self._draw(job, forecast, sink, request, progress, start)
         layout = choose_layout(
             job,
             request,
@@ -186,6 +210,39 @@ class Upscaler:
             if job.warnings:
                 sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
             sink.commit()
+        seconds = time.perf_counter() - start
+        return job, self._summarize(job, layout, sink, seconds, timings.seconds)
+
+    def _draw(
+        self, job: Job, forecast: Forecast, sink: Sink, request: Request, progress: Progress | None, start: float
+    ) -> tuple[Job, RunSummary]:
+        """As `_run`, of a model that denoises."""
+        held = sink.resident_bytes(job.output_cells)
+        budget = request.memory_bytes or self._memory_bytes
+        steps = plan_steps(job, request.tile, free_for_steps(job, budget, held))
+        held += canvas_bytes(job) + step_bytes(job, steps)
+        layout = choose_layout(job, request, budget, resident_bytes=held, core_frames=frames_at_once(job))
+        store = None
+        if request.resume:
+            store = open_store(sink, job, self.artifact.sha256, steps)
+        if self._denoiser is None:
+            engine = self.backend
+            self._denoiser = open_backend(
+                engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=DENOISER
+            )
+        self._denoiser.activate()
+        assert job.sampling is not None  # `prepare` has settled it
+        statics = open_job_statics(layout, request.statics)
+        drawing = Drawing(layout, steps, statics, self.backend, self._denoiser, job.sampling, store, progress)
+        with sink:
+            sink.open(self._describe(job, layout), drawing.block_shape)
+            timings = drawing.run(sink)
+            job.warnings.extend([*forecast.findings, *drawing.warnings])
+            if job.warnings:
+                sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
+            sink.commit()
+        if store is not None:
+            store.remove()
         seconds = time.perf_counter() - start
         return job, self._summarize(job, layout, sink, seconds, timings.seconds)
 

@@ -27,6 +27,7 @@ from gfs_sr.training.samples import Sampler as SampleSampler
 from gfs_sr.training.samples import StreamConfig, Task
 from gfs_sr.training.split import Parts, SplitConfig, check_split, split_fields
 from gfs_sr.training.stored_set import StoredSet
+from gfs_sr.training.thinning import coarse_in_time
 from gfs_sr.training.units import fit_scalings, units_of
 from gfs_sr.training.windows import generator
 
@@ -94,7 +95,8 @@ class Steps(Dataset[Batch]):
         batch = {}
         for number, (name, sampler) in enumerate(self.samplers.items()):
             stream = sampler.stream
-            if (epoch * self.epoch_steps + step) % stream.every != stream.offset % stream.every:
+            since = epoch * self.epoch_steps + step
+            if since % stream.every != stream.offset % stream.every or not stream.takes_part(since):
                 continue
             pool = None
             if sampler.reads_files:
@@ -177,6 +179,8 @@ class TrainingData(L.LightningDataModule):
         coarse_time: which fine frames make a coarse one.
         cache: folder of prepared stores, so that stored sources are coarsened and normalized once; none is written
             where it is not given.
+        step_hours: between frames of an archive that is coarse in time: nothing between them is looked at, gaps divide
+            it; 0 takes the frames as they come.
         chunk_memory_mib: what stored sources may hold of their files, all processes that draw together.
     """
 
@@ -202,6 +206,7 @@ class TrainingData(L.LightningDataModule):
         coarse_time: TimeReduction = TimeReduction.EVERY,
         cache: str | None = None,
         chunk_memory_mib: int = 512,
+        step_hours: float = 0.0,
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -211,7 +216,7 @@ class TrainingData(L.LightningDataModule):
         self.validation_stream = validation_stream
         self.validation_steps, self.steps_per_epoch = validation_steps, steps_per_epoch
         self.context, self.seed, self.num_workers = context, seed, num_workers
-        self.augment, self.area_weights = augment, area_weights
+        self.augment, self.area_weights, self.step_hours = augment, area_weights, step_hours
         self.task: Task | None = None
         self.split, self.scalers, self.sigma, self.coarse_time = split, scalers or {}, sigma, coarse_time
         self.cache = None if cache is None else Path(cache)
@@ -229,9 +234,9 @@ class TrainingData(L.LightningDataModule):
         assert self.trainer is not None  # Lightning attaches it before setup
         network = self.trainer.lightning_module.network
         assert isinstance(network, Model)  # `Supervised` builds one
-        margin = network.reach if isinstance(network.reach, Reach) else Reach.space(self.context)
+        margin = network.reach if isinstance(network.reach, Reach) else Reach.space(self.context) + network.context
         check_split(self.split, self.validation)
-        self.sets = self.read()
+        self.sets = self.read() if not self.step_hours else coarse_in_time(self.read(), self.step_hours)
         if self.cache is not None and not any(isinstance(each, StoredSet) for each in self.sets):
             raise UsageError("data.cache serves stored sources, and none is", "data.cache", "leave it out")
         if self.split.kind != "source":
@@ -319,6 +324,10 @@ class TrainingData(L.LightningDataModule):
     def test_sets(self) -> list[Fields]:
         """The part that neither trains nor validates; none where the split is by source."""
         return [] if self.parts is None else self.parts["test"]
+
+    def stream_samplers(self) -> dict[str, SampleSampler]:
+        """Of every training stream, by name."""
+        return self._train_samplers()
 
     def samplers(self, kind: str) -> list[SampleSampler]:
         """Of the training streams of one kind."""

@@ -32,6 +32,7 @@ from gfs_sr.training.loggers import LoggerName, WandbConfig, make_loggers
 from gfs_sr.training.plan import Plan, logged_steps, take_up
 from gfs_sr.training.presets import PRESETS, asked_for, last_word
 from gfs_sr.training.resume import LastCheckpoint, WholeFiles
+from gfs_sr.training.self_supervised import SelfSupervised
 from gfs_sr.training.supervised import Supervised
 from gfs_sr.training.warm_start import WarmStart, start_from
 

@@ -53,6 +53,7 @@ class Plan:
             "data.scalers": data.scalers,
             "data.sigma": data.sigma,
             "data.coarse_time": str(data.coarse_time),
+            "data.step_hours": data.step_hours,
             "data.augment": data.augment,
             "data.area_weights": data.area_weights,
             **model.plan_facts(),

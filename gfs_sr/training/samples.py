@@ -16,19 +16,21 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.solar import solar_components
 from gfs_sr.data.statics import static_blocks
 from gfs_sr.data.transforms import Transform
+from gfs_sr.data.transitions import Transitions, composite_index
 from gfs_sr.data.variables import VARIABLES, base_name, variable_ids
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.fields import Fields
-from gfs_sr.training.windows import AxisWindow, TimeWindow, View, draw_axis, draw_times
+from gfs_sr.training.windows import AxisWindow, TimeWindow, View, draw_axis, draw_cycle, draw_times
 
 Array = npt.NDArray[Any]
-Kind = Literal["space", "space_time", "time"]
+Kind = Literal["space", "space_time", "time", "cycle"]
 Pool = Sequence[tuple[Fields, Ranges | None]]
 Read = Callable[[Sequence[int], Array, Array, Array], Array]
 # they follow the ground from cell to cell, however smooth the model's winds are
 AT_THE_GROUND = frozenset({"t2m", "d2m", "r2", "sp"})
 UNKNOWN_SUN = 0.03  # share of samples without the sun
 UNKNOWN_STATICS = 0.08  # without terrain, so that a network can do without
+INDEX_CELLS = 2000  # that the transition index of a set is made of
 UNKNOWN_VARIABLE = 0.1  # whose variable is not told
 
 
@@ -36,7 +38,9 @@ UNKNOWN_VARIABLE = 0.1  # whose variable is not told
 class StreamConfig:
     """One part of every training step."""
 
-    kind: Kind = "space_time"  # single frames; fine frames between coarse ones; coarse frames between coarse ones
+    # single frames; fine frames between coarse ones; coarse frames between coarse ones; frames that two passes of a
+    # network of time lead back to
+    kind: Kind = "space_time"
     batch: int = 4
     patch: int = 10  # coarse cells of the core
     patch_columns: int = 0  # of the core; 0: as many as rows
@@ -55,7 +59,15 @@ class StreamConfig:
     pool_steps: int = 16
     # sigma of a Gaussian, fine cells -> how often the truth is blurred by it: sources differ in effective resolution
     smoothed: dict[float, float] = field(default_factory=dict)
+    transitions: float = 1.0  # share of the times that are drawn from: those at which most happens
+    reverse: float = 0.0  # chance that time runs backwards; the sun, which does not, is then unknown
+    least_fraction: float = 0.1  # of a cycle: its fraction lies between this and 1 - this
+    first_step: int = 0  # of training, in which it takes part
+    last_step: int = 0  # and the last one; 0: to the end
 
+    def takes_part(self, step: int) -> bool:
+        """Whether it has samples in this step of training."""
+        return step >= self.first_step and (not self.last_step or step <= self.last_step)
 
     @property
     def columns(self) -> int:
@@ -104,8 +116,8 @@ class Task:
             one_by_one=contract.any_subset,
             statics=contract.statics_coarse or contract.statics_fine,
             sun=any(each.name.startswith("solar_") for each in contract.predictors),
-            fractions_given=contract.family == "fused",
-            sigma=sigma,
+            fractions_given=contract.family == "fused" or contract.any_time or bool(contract.fractions),
+            sigma=sigma if contract.scale_factor > 1 else 0.0,  # what keeps its cells is not blurred
             time=time,
             area=area,
             outputs=None if contract.any_subset else len(contract.outputs),
@@ -120,7 +132,10 @@ class Sampler:
     def __init__(self, sets: Sequence[Fields], task: Task, stream: StreamConfig, own_only: bool = False) -> None:
         """Of the sets that suit the stream; `own_only` draws no variable that the contract does not promise."""
         self.task, self.stream, self.own_only = task, stream, own_only
+        self.transitions: dict[int, Transitions] = {}  # by time factor; none where all times are drawn from
         self.sets = [each for each in sets if self._fits(each)]
+        if stream.transitions < 1:
+            self._keep_transitions()
         sizes = np.array([self._size(each) for each in self.sets], float)
         self.chances = sizes / sizes.sum() if len(self.sets) else sizes
 
@@ -144,8 +159,32 @@ class Sampler:
         return {
             int(r): share
             for r, share in wanted.items()
-            if frames >= int(r) * self.stream.intervals + 1 and int(r) * hours <= self.stream.longest_hours
+            if frames >= int(r) * self._intervals + 1
+            and int(r) * hours <= self.stream.longest_hours
+            and (r not in self.transitions or self._starts(fields, int(r)).size)
         }
+
+    @property
+    def _intervals(self) -> int:
+        """Of a cycle as many as its second pass has frames."""
+        if self.stream.kind != "cycle":
+            return self.stream.intervals
+        return 1 + self.task.context.before + self.task.context.after
+
+    def _keep_transitions(self) -> None:
+        """For every factor, the times of the sets at which most happens; sets without any are not drawn from."""
+        for factor in self.stream.time_factors or {self.task.time_factor: 1.0}:
+            able = [each for each in self.sets if int(factor) in self._factors(each)]
+            series = {each.name: transition_index(each, int(factor)) for each in able}
+            times = {each.name: each.times for each in able}
+            self.transitions[int(factor)] = Transitions.of(series, int(factor), self.stream.transitions, times)
+        self.sets = [each for each in self.sets if self._factors(each)]
+
+    def _starts(self, fields: Fields, factor: int) -> Array:
+        """Frames of a set from which on much happens, and all intervals of a sample lie in the set."""
+        drawn = self.transitions[factor]
+        starts = np.asarray(drawn.kept(fields.name) if fields.name in drawn.values else (), np.intp)
+        return starts[starts + factor * self._intervals < fields.shape[0]]
 
     def interval_hours(self) -> set[float]:
         """Lengths of the coarse intervals that are drawn at the network's own factor."""
@@ -153,6 +192,12 @@ class Sampler:
         return {
             r * each.interval_hours for each in self.sets if self.stream.kind != "space" and r in self._factors(each)
         }
+
+    def all_interval_hours(self) -> set[float]:
+        """Lengths of all intervals that are drawn, at any factor."""
+        if self.stream.kind == "space":
+            return set()
+        return {factor * each.interval_hours for each in self.sets for factor in self._factors(each)}
 
     def _size(self, fields: Fields) -> float:
         frames, rows, columns = fields.shape
@@ -208,7 +253,10 @@ class Sampler:
             rng, columns, stream.columns, margin.west, margin.east, s, task.registration,
             wraps and not view.transposed, phases[1], parts[1],
         )  # fmt: skip
+        backwards = bool(augment and stream.reverse and rng.random() < stream.reverse)
         times = self._times(fields, rng, None if block is None else block[0])
+        if backwards:
+            times = times.reversed(fields.shape[0])
         signs = np.array([view.sign(fields.variables[c]) if not task.one_by_one else 1.0 for c in channels])
         if task.one_by_one and augment and base_name(fields.variables[channels[0]])[0] in "uv":
             signs = rng.choice([1.0, -1.0], size=1)
@@ -225,7 +273,7 @@ class Sampler:
         if task.season:
             sample["predictor_coarse"] = _season(fields, (lat_axis.cells, lon_axis.cells), times)
         if task.sun and stream.kind != "space":
-            told = not (augment and rng.random() < UNKNOWN_SUN)
+            told = not (augment and rng.random() < UNKNOWN_SUN) and not backwards
             sample |= self._sun(fields, view, lat_axis, lon_axis, times, told)
         if task.fractions_given and stream.kind != "space":
             sample["fraction"] = times.fraction.astype(np.float32)
@@ -272,9 +320,17 @@ class Sampler:
         factors = self._factors(fields)
         share = np.array(list(factors.values()))
         factor = int(rng.choice(list(factors), p=share / share.sum()))
+        first = None
+        if self.transitions:
+            first = int(rng.choice(self._starts(fields, factor)))
+        if stream.kind == "cycle":
+            return draw_cycle(
+                rng, fields.shape[0], self._intervals, factor, margin.before, margin.after, stream.least_fraction, first
+            )
         return draw_times(
             rng, fields.shape[0], stream.intervals, factor, margin.before, margin.after,
-            stream.fractions if self.task.fractions_given else None, stream.repeat_ends, starts,
+            stream.fractions if self.task.fractions_given else None, stream.repeat_ends, starts, first,
+            frames_too=self.task.scale_factor > 1,
         )  # fmt: skip
 
     def _fields(
@@ -363,7 +419,7 @@ class Sampler:
         if positions is None or not told:
             return {
                 "predictor_coarse": np.zeros((times.coarse.size, *size), np.float32),
-                "predictor_coarse_fine_time": np.zeros((times.fine.size, *size), np.float32),
+                "predictor_coarse_fine_time": np.zeros((times.moments(fields.times).size, *size), np.float32),
             }
         rows, columns = (np.clip(np.rint(axis.center), 0, None).astype(np.intp) for axis in (lat_axis, lon_axis))
         seen = [view.of(each) for each in positions]
@@ -371,7 +427,7 @@ class Sampler:
         lat, lon = (each[rows[:, None], columns] for each in seen)
         return {
             "predictor_coarse": solar_components(fields.times[times.coarse], lat, lon).astype(np.float32),
-            "predictor_coarse_fine_time": solar_components(fields.times[times.fine], lat, lon).astype(np.float32),
+            "predictor_coarse_fine_time": solar_components(times.moments(fields.times), lat, lon).astype(np.float32),
         }
 
 
@@ -400,6 +456,16 @@ def in_model_units(values: Array, scales: Sequence[Scaling], signs: Array, given
         physical = values[:, k] if units is None else units.denormalize(values[:, k])
         made[:, k] = scale.normalize(physical) if sign > 0 else -physical / scale.sd
     return made
+
+
+def transition_index(fields: Fields, lag: int) -> Array:
+    """The composite index of a set for intervals of `lag` frames, of some of its cells where they are many."""
+    _, rows, columns = fields.shape
+    step = max(1, math.isqrt(rows * columns // INDEX_CELLS))
+    chosen = np.arange(0, rows, step), np.arange(0, columns, step)
+    values = fields.read(range(len(fields.variables)), np.arange(fields.shape[0]), *chosen)
+    area = None if fields.lat is None or fields.lat.ndim > 1 else np.cos(np.deg2rad(fields.lat[chosen[0]]))
+    return composite_index(values, lag, area)
 
 
 def _season(fields: Fields, cells: tuple[int, int], times: TimeWindow) -> Array:

@@ -123,6 +123,22 @@ class TimeWindow:
     fine: Index  # (T·M,)
     fraction: npt.NDArray[np.float64]  # (M,) of the coarse interval
     factor: int  # r
+    cycle: Index | None = None  # (T,) frames at which the intervals of a cycle begin; `fine` is where it leads back to
+
+    def moments(self, times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
+        """(T·M,) times between the frames, of a series with these times."""
+        if self.cycle is None:
+            return times[self.fine]
+        begin, end = times[self.cycle], times[self.cycle + self.factor]
+        share: npt.NDArray[np.datetime64] = (begin[:, None] + (end - begin)[:, None] * self.fraction).ravel()
+        return share
+
+    def reversed(self, frames: int) -> "TimeWindow":
+        """The same window of a series of so many frames that runs backwards."""
+        last = frames - 1
+        # a cycle's intervals then begin where they ended; nobody asks for their moments
+        cycle = None if self.cycle is None else last - self.cycle - self.factor
+        return TimeWindow(last - self.coarse, last - self.fine, self.fraction, self.factor, cycle)
 
 
 def draw_times(
@@ -135,6 +151,8 @@ def draw_times(
     fractions: int | None = None,
     repeat: float = 0.0,
     starts: range | None = None,
+    first_frame: int | None = None,
+    frames_too: bool = True,
 ) -> TimeWindow:
     """`intervals` coarse intervals at a random phase and place.
 
@@ -148,10 +166,16 @@ def draw_times(
         fractions: M times of every interval, the frame itself and M - 1 at random; None: all r in order.
         repeat: chance, at each end, that the context repeats the frame next to it as at the ends of a forecast.
         starts: frames in which the core starts, as in `draw_axis`.
+        first_frame: at which the core starts, in place of chance.
+        frames_too: `fractions` count the frame itself; else all of them are between frames.
     """
     origin = int(rng.integers(min(factor, frames - factor * intervals)))
+    if first_frame is not None:
+        origin = first_frame % factor
     count = (frames - 1 - origin) // factor + 1
     first = _start(rng, max(1, count - intervals), origin, factor, starts)
+    if first_frame is not None:
+        first = first_frame // factor
     low = first if rng.random() < repeat else 0
     high = min(first + intervals, count - 1) if rng.random() < repeat else count - 1
     coarse = np.clip(np.arange(first - before, first + intervals + after), low, max(high, low))
@@ -160,10 +184,41 @@ def draw_times(
     elif factor == 1:
         within = np.zeros(fractions, np.intp)
     else:
-        within = np.concatenate([[0], rng.integers(1, factor, fractions - 1)])
+        own = [0] if frames_too else []
+        within = np.concatenate([own, rng.integers(1, factor, fractions - len(own))]).astype(np.intp)
     fine = origin + factor * (first + np.arange(intervals))[:, None] + within
     inside = np.minimum(fine.ravel(), frames - 1)
     return TimeWindow(origin + factor * coarse, inside, within / factor, factor)
+
+
+def draw_cycle(
+    rng: np.random.Generator,
+    frames: int,
+    intervals: int,
+    factor: int,
+    before: int,
+    after: int,
+    least: float,
+    first_frame: int | None = None,
+) -> TimeWindow:
+    """`intervals` coarse intervals, one fraction in all of them, and the frame that lies between the fields at it.
+
+    Args:
+        rng: of this sample.
+        frames: fine frames of the series; at least factor·intervals + 1.
+        intervals: before + 1 + after, so that the fields at the fraction are what a second pass takes in.
+        factor: frames per interval.
+        before: frames of context before an interval.
+        after: and from its end on.
+        least: the fraction lies between this and 1 - this.
+        first_frame: at which the first interval starts, in place of chance.
+    """
+    first = int(rng.integers(frames - factor * intervals)) if first_frame is None else first_frame
+    begin = first + factor * np.arange(intervals)
+    low, high = first % factor, frames - 1 - (frames - 1 - first) % factor
+    coarse = np.clip(first + factor * np.arange(-before, intervals + after), low, high)
+    target = np.array([first + factor * (before + 1)])
+    return TimeWindow(coarse, target, np.array([rng.uniform(least, 1 - least)]), factor, begin)
 
 
 @dataclass(frozen=True)

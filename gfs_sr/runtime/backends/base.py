@@ -13,12 +13,13 @@ from gfs_sr.runtime.artifact import FRAME, MODEL, Artifact
 from gfs_sr.runtime.backends.signature import signature_of
 
 Array = npt.NDArray[Any]
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 TOLERANCE_SD: Final = {  # largest difference allowed between engines, in standard deviations of the variable
     "fp32": 1e-4,  # sums in another order
     "fp16": 2e-3,  # a residual of 1 sd keeps 11 significant bits, and errors of several layers add up
     "bf16": 3e-2,  # 8 significant bits
+    "int8": 3e-2,  # 8 bits of each layer's range, sums in 32
 }
 
 

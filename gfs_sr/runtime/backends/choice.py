@@ -19,10 +19,10 @@ from gfs_sr import __version__
 from gfs_sr.contract import Contract
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.errors import BackendError
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import DENOISER, MODEL, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array
 from gfs_sr.runtime.backends.registry import make_backend
-from gfs_sr.runtime.backends.shapes import halo_of, input_shapes
+from gfs_sr.runtime.backends.signature import signature_of
 
 ORDER: Final = ("onnxruntime", "openvino")  # where nothing is measured; torch is never taken unasked: it starts slowly
 MEASURE: Final = "GFS_SR_MEASURE"  # environment: `off` takes the first of ORDER that can run the artifact
@@ -87,7 +87,7 @@ def candidates(artifact: Artifact) -> tuple[str, ...]:
 
 
 def measure(
-    artifact: Artifact, names: Sequence[str], core: tuple[int, ...], threads: int | None = None
+    artifact: Artifact, names: Sequence[str], core: tuple[int, int, int, int, int], threads: int | None = None
 ) -> tuple[Timing, ...]:
     """Every engine's best time on one tile; one that gives another field than the first is ruled out."""
     inputs = smooth_inputs(artifact.contract, core)
@@ -95,7 +95,7 @@ def measure(
     reference: Array | None = None
     for name in names:
         try:
-            with make_backend(name, artifact, threads=threads) as backend:
+            with make_backend(name, artifact, threads=threads, role=_measured_role(artifact.contract)) as backend:
                 fine = np.array(backend.infer(inputs)["fine"])
                 seconds = [_timed(backend.infer, inputs) for _ in range(REPEATS)]
         except BackendError as error:
@@ -111,17 +111,25 @@ def measure(
     return tuple(timings)
 
 
-def smooth_inputs(contract: Contract, core: tuple[int, ...]) -> dict[str, Array]:
+def smooth_inputs(contract: Contract, core: tuple[int, int, int, int, int]) -> dict[str, Array]:
     """Waves of one standard deviation for every graph input of a tile with that core, (B, T, C, H, W)."""
     inputs: dict[str, Array] = {}
-    for name, shape in input_shapes(contract, core).items():
+    for name, shape in signature_of(contract, _measured_role(contract)).input_shapes(core).items():
         if name == "variable":
             inputs[name] = np.array(variable_ids(contract.inputs[: shape[0]]), np.int64)
+            continue
+        if name == "sigma":
+            inputs[name] = np.ones(shape, np.float32)
             continue
         axes = np.ogrid[tuple(slice(0, size) for size in shape)]
         phase = 0.3 * axes[1] + 1.1 * axes[2] + 0.15 * axes[3] + 0.1 * axes[4]
         inputs[name] = np.ascontiguousarray(np.broadcast_to(np.sin(phase), shape), np.float32)
     return inputs
+
+
+def _measured_role(contract: Contract) -> str:
+    """The graph that takes the time."""
+    return MODEL if contract.denoising is None else DENOISER
 
 
 def _timed(infer: object, inputs: dict[str, Array]) -> float:
@@ -130,12 +138,15 @@ def _timed(infer: object, inputs: dict[str, Array]) -> float:
     return time.perf_counter() - start
 
 
-def _quick_core(artifact: Artifact) -> tuple[int, ...] | None:
+def _quick_core(artifact: Artifact) -> tuple[int, int, int, int, int] | None:
     """(B, T, C, H, W) of the largest tile that all engines together run within `MOST_SECONDS`; None: none is small."""
-    contract = artifact.contract
-    if contract.halo == "global":
+    contract, runs = artifact.contract, 1
+    halo = contract.halo
+    if contract.denoising is not None:  # its cost is that of a whole sampling
+        halo, runs = contract.denoising.halo, contract.denoising.sampling.evaluations
+    if halo == "global":
         return None
-    halo, refined = halo_of(contract), contract.scale_factor**2 * contract.time_factor
+    refined = contract.scale_factor**2 * contract.time_factor / runs
     channels = 1 if contract.any_subset else len(contract.inputs)
     for side in CORES:
         padded = (side + halo.north + halo.south) * (side + halo.west + halo.east)

@@ -29,6 +29,8 @@ def check_inputs(contract: Contract, inputs: Mapping[str, Array]) -> tuple[int, 
         )
     coarse = inputs["coarse"].shape
     core = core_shape(contract, coarse)
+    if contract.any_time:
+        contract = contract.for_times(inputs["fraction"].shape[-1])
     expected = input_shapes(contract, core)
     for name, array in inputs.items():
         dtype = np.int64 if name == "variable" else np.float32
@@ -93,6 +95,7 @@ def input_shapes(contract: Contract, core: tuple[int, ...]) -> dict[str, tuple[i
     shapes["static_fine"] = (b, 1, len(contract.statics_fine) * contract.scale_factor**2, *padded)
     for noise in contract.noise:
         shapes[noise.graph_input] = (b, *_noise_shape(contract, noise, frames, padded))
+    shapes |= {"fraction": (b, t, r), "hours": (b,)}
     return {name: shapes[name] for name in contract.graph_inputs()}
 
 

@@ -1,0 +1,208 @@
+"""Members of a stochastic model that denoises: conditions once per window, then a sampler, step by step over all tiles.
+
+At every step each tile reads its halo from the whole field as it stands, so a denoiser of finite reach gives the same
+member for any tiling. One that sees everything runs whole, or on request in overlapping tiles that are blended at every
+step, which is another member and is marked.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gfs_sr.data.statics import fine_cells
+from gfs_sr.errors import Interrupted
+from gfs_sr.runtime.backends.base import Array, Backend
+from gfs_sr.runtime.canvas import Canvas, FineTiles
+from gfs_sr.runtime.layout import Layout
+from gfs_sr.runtime.member_store import MemberStore
+from gfs_sr.runtime.noise import microdegrees, normals
+from gfs_sr.runtime.pipeline import Progress, Timings
+from gfs_sr.runtime.predictors import fine_times
+from gfs_sr.runtime.sink import FloatField, Sink
+from gfs_sr.runtime.stages import Stages, Window
+from gfs_sr.runtime.statics import Statics
+from gfs_sr.runtime.tiling import AxisPlan, Plan
+from gfs_sr.sampling import SamplingConfig, VpProcess, sample
+
+
+class Drawing:
+    """Draws the members of one job into a sink.
+
+    Args:
+        layout: of the graph `mean`.
+        steps: tiles of the denoiser, in coarse cells without halo.
+        statics: of the layout.
+        mean: engine of the graph `mean`.
+        denoiser: engine of the graph `denoiser`.
+        sampling: solver and noise levels.
+        store: members that are done already; None keeps none.
+        progress: is told after every member.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        steps: Plan,
+        statics: Statics | None,
+        mean: Backend,
+        denoiser: Backend,
+        sampling: SamplingConfig,
+        store: MemberStore | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        contract = layout.contract
+        assert contract.denoising is not None  # else nothing is drawn
+        self.layout, self._job = layout, layout.job
+        self._mean, self._denoiser, self._sampling, self._store = mean, denoiser, sampling, store
+        self._progress = progress
+        self._process = VpProcess(contract.denoising.beta_d, contract.denoising.beta_min)
+        self._threads = mean.threads or 0
+        self._stages = Stages(layout, statics, self._threads)
+        plan, grid = layout.plan, layout.job.horizontal.coarse
+        rows, columns = grid.shape
+        # what is written at once: the whole field of one window
+        whole = Plan(plan.time, AxisPlan(rows, rows, 0, 0), AxisPlan(columns, columns, 0, 0))
+        self._whole = Layout(layout.job, whole, 1, len(layout.job.inputs))
+        self._out = Stages(self._whole, None, self._threads)
+        self._frames = contract.time_factor * plan.time.core
+        self._tiles = FineTiles.of(
+            steps, contract.denoising.halo, contract, self._frames, grid.is_periodic, self._threads
+        )
+        self._cells = microdegrees(*fine_cells(grid, contract.scale_factor, contract.registration))
+        self._times = fine_times(layout.job.forecast.times.valid_times, contract.time_factor, contract.interval_hours)
+        self._names = layout.job.inputs if contract.any_subset else contract.outputs
+        self._timings = Timings()
+
+    @property
+    def block_shape(self) -> tuple[int, int, int]:
+        """(frames, rows, columns) that are written at once."""
+        return self._whole.block_shape
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was noticed on the way."""
+        return self._stages.warnings
+
+    def run(self, sink: Sink) -> Timings:
+        """Draw everything; the sink is open, and is left uncommitted.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM.
+            GfsSrError: the first error of any stage.
+        """
+        try:
+            self._draw_all(sink)
+        except KeyboardInterrupt as error:
+            kept = "members that were done are kept for --resume" if self._store is not None else "nothing was left"
+            raise Interrupted(f"stopped by the user; {kept}", "drawing members", "run the command again") from error
+        return self._timings
+
+    def _draw_all(self, sink: Sink) -> None:
+        block, done = self._whole.empty_block(), 0
+        for window in self._windows():
+            canvas: Canvas | None = None
+            for member in range(self._job.members):
+                field = None if self._store is None else self._store.load(window.time_tile, member)
+                if field is None:
+                    if canvas is None:
+                        canvas = self.conditions(window)
+                    field = self.draw(canvas, window.time_tile, member)
+                    if self._store is not None:
+                        self._store.save(window.time_tile, member, field)
+                with self._timings.measure("scatter"):
+                    fine = self._whole.written_channels(field[None])
+                    self._out.scatter(np.ascontiguousarray(fine), window, 0, range(1), block)
+                    self._out.flag(window, 0, block)
+                region = self._whole.region(window.time_tile, 0)
+                values, flags = block.views(region)
+                with self._timings.measure("write"):
+                    sink.write(region.first_frame, region.first_row, values, flags, member)
+                done += values.size
+                if self._progress is not None:
+                    self._progress(done, self._job.output_cells)
+
+    def _windows(self) -> Iterator[Window]:
+        windows = self._stages.windows()
+        while True:
+            with self._timings.measure("read"):
+                window = next(windows, None)
+            if window is None:
+                return
+            yield window
+
+    def conditions(self, window: Window) -> Canvas:
+        """What all members of a window are drawn around."""
+        layout, contract = self.layout, self.layout.contract
+        plan, s = layout.plan, contract.scale_factor
+        canvas = Canvas.empty(contract, self._frames, len(self._job.inputs), self._job.horizontal.coarse)
+        buffers = layout.empty_inputs()
+        with self._timings.measure("gather"):
+            fields = self._stages.fields(window)
+        for first in range(0, plan.spatial_tiles, layout.batch):
+            tiles = range(first, min(first + layout.batch, plan.spatial_tiles))
+            with self._timings.measure("gather"):
+                self._stages.gather(window, fields, tiles, buffers, 0)
+            for number, group in enumerate(layout.groups):
+                with self._timings.measure("infer"):
+                    made = dict(self._mean.infer(layout.inputs(buffers, len(tiles), number)))
+                for index, tile in enumerate(tiles):
+                    canvas.put(made, tile, index, plan, s, group, contract.any_subset)
+        return canvas
+
+    def draw(self, canvas: Canvas, time_tile: int, member: int) -> FloatField:
+        """(T, C, H, W) of one member, model units; variables that share a denoiser one after the other."""
+        contract = self.layout.contract
+        field = np.empty(canvas.mean.shape, np.float32)
+        groups = range(len(self._names)) if contract.any_subset else [0]
+        many = canvas.condition.shape[1] // len(groups)
+        for group in groups:
+            channels = slice(group, group + 1) if contract.any_subset else slice(None)
+            names = self._names[channels]
+            condition = canvas.condition[:, many * group : many * (group + 1)]
+            step = _Step(self, np.ascontiguousarray(condition), names)
+            z = sample(step.denoise, lambda k: self._noise(k, names, time_tile, member),  # noqa: B023 - used at once
+                       self._sampling, self._process)  # fmt: skip
+            field[:, channels] = canvas.mean[:, channels] + canvas.unit[:, channels] * z
+        return field
+
+    def _noise(self, number: int, names: tuple[str, ...], time_tile: int, member: int) -> FloatField:
+        with self._timings.measure("gather"):
+            first = time_tile * self._frames
+            index = np.minimum(np.arange(first, first + self._frames), self._times.size - 1)
+            return normals(self._job.seed, member, names, list(self._times[index]), *self._cells, number, self._threads)
+
+
+class _Step:
+    """The denoiser over all tiles of a field of some variables."""
+
+    def __init__(self, drawing: Drawing, condition: FloatField, names: tuple[str, ...]) -> None:
+        self._drawing, self._condition = drawing, condition
+        tiles = drawing._tiles
+        self._inputs: dict[str, Array] = {
+            "noisy": tiles.buffer(len(names)),
+            "condition": tiles.buffer(condition.shape[1]),
+            "sigma": np.empty(1, np.float32),
+        }
+        if drawing.layout.contract.any_subset:
+            ids = drawing.layout.empty_inputs()["variable"].reshape(-1)
+            position = drawing._job.inputs.index(names[0])
+            self._inputs["variable"] = np.ascontiguousarray(ids[position : position + 1])
+        size = (drawing._frames, len(names), *condition.shape[-2:])
+        # a solver may look back by one step
+        self._results = [np.empty(size, np.float32) for _ in range(2)]
+
+    def denoise(self, noisy: FloatField, sigma: float) -> FloatField:
+        """(T, C, H, W) of z and noise -> the z that is expected; valid until the call after next."""
+        drawing, tiles = self._drawing, self._drawing._tiles
+        self._results.reverse()
+        result = self._results[0]
+        self._inputs["sigma"][:] = sigma
+        noisy = np.ascontiguousarray(noisy, np.float32)
+        for tile in tiles:
+            with drawing._timings.measure("gather"):
+                tiles.gather(noisy, tile, self._inputs["noisy"])
+                tiles.gather(self._condition, tile, self._inputs["condition"])
+            with drawing._timings.measure("infer"):
+                fine = drawing._denoiser.infer(self._inputs)["fine"][0]
+            tiles.put(fine, tile, result)
+        return result

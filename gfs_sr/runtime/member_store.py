@@ -1,0 +1,89 @@
+"""Members that were drawn before a run was stopped, so that its repetition draws the others alone."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gfs_sr.errors import UsageError
+from gfs_sr.runtime.request import Job
+from gfs_sr.runtime.sink import FileSink, FloatField, Sink
+from gfs_sr.runtime.tiling import Plan
+
+FACTS = "run.json"
+
+
+class MemberStore:
+    """A folder beside the output, one file for each window and member, each there whole or not at all.
+
+    Args:
+        output: where the forecast goes; the folder is `OUTPUT.members`.
+        facts: all that a member follows from; a folder of other facts is emptied.
+    """
+
+    def __init__(self, output: Path, facts: Mapping[str, str]) -> None:
+        self.folder = output.with_name(output.name + ".members")
+        text = json.dumps(dict(facts), indent=1, sort_keys=True) + "\n"
+        known = self.folder / FACTS
+        if self.folder.is_dir() and not (known.is_file() and known.read_text(encoding="utf-8") == text):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(exist_ok=True)
+        if not known.is_file():
+            draft = known.with_suffix(".partial")
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(known)
+
+    def load(self, time_tile: int, member: int) -> FloatField | None:
+        """What was saved; None where nothing was, or what is there has other bytes than were saved."""
+        path = self._path(time_tile, member)
+        if not path.is_file():
+            return None
+        stored = path.read_bytes()
+        digest, body = stored[:32], stored[32:]
+        if hashlib.sha256(body).digest() != digest:
+            return None
+        size = np.frombuffer(body[:32], np.int64)
+        return np.frombuffer(body[32:], np.float32).reshape(size).copy()
+
+    def save(self, time_tile: int, member: int, field: FloatField) -> None:
+        """Keep (T, C, H, W)."""
+        body = np.array(field.shape, np.int64).tobytes() + np.ascontiguousarray(field).tobytes()
+        path = self._path(time_tile, member)
+        draft = path.with_suffix(".partial")
+        draft.write_bytes(hashlib.sha256(body).digest() + body)
+        draft.replace(path)
+
+    def remove(self) -> None:
+        """The forecast is published: nothing is needed any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, time_tile: int, member: int) -> Path:
+        return self.folder / f"{time_tile:06d}-{member:04d}.field"
+
+
+def open_store(sink: Sink, job: Job, model_sha256: str, steps: Plan) -> MemberStore:
+    """The store of a run: a repetition takes it up where model, input, sampling, seed and tiles are the same.
+
+    Raises:
+        UsageError: a sink without a path.
+    """
+    if not isinstance(sink, FileSink):
+        raise UsageError("only a forecast that goes to a file is resumed", "--resume", "give an output file")
+    assert job.sampling is not None  # `prepare` has settled it
+    grid, digest = job.horizontal.coarse, hashlib.sha256()
+    for axis in (grid.lat, grid.lon, job.forecast.times.valid_times.astype("datetime64[ns]").astype(np.int64)):
+        digest.update(np.ascontiguousarray(axis).tobytes())
+    for index in range(len(job.forecast.times)):
+        digest.update(job.forecast.frame(index).tobytes())
+    facts = {
+        "model": model_sha256,
+        "input": digest.hexdigest(),
+        "variables": ", ".join(job.inputs),
+        "sampling": job.sampling.model_dump_json(),
+        "seed": str(job.seed),
+        "tiles": f"{steps.lat.core} by {steps.lon.core}",
+    }
+    return MemberStore(sink.path, facts)

@@ -1,0 +1,98 @@
+"""How the steps of a sampler are tiled, and what the whole of a drawing takes, within a promised memory."""
+
+import numpy as np
+
+from gfs_sr.contract import Halo
+from gfs_sr.errors import MemoryBudgetTooSmall
+from gfs_sr.runtime.planner import SINK_BYTES, resident_now_bytes
+from gfs_sr.runtime.request import Job
+from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
+
+FIELDS = 7  # of one group of variables: z before and after a step, two results, a slope, noise, a sum
+DEFAULT_STEP_BYTES = 1 << 30  # of one tile; larger ones gain little once the halo is small beside them
+STEP_SHARE = 0.5  # of what is free, for one tile of the denoiser; the rest is for the conditions
+
+
+def frames_at_once(job: Job) -> int:
+    """Coarse frames that are drawn together: all where frames know each other, else one."""
+    assert job.contract.denoising is not None  # else nothing is drawn
+    return len(job.forecast.times) if job.contract.denoising.temporal else 1
+
+
+def canvas_bytes(job: Job) -> int:
+    """Of everything that is kept for a whole window: mean, unit, conditions, the field, and the sampler's own."""
+    contract = job.contract
+    assert contract.denoising is not None
+    cells = contract.scale_factor**2 * int(np.prod(job.horizontal.coarse.shape))
+    frames = contract.time_factor * frames_at_once(job)
+    variables = len(job.inputs) if contract.any_subset else len(contract.outputs)
+    conditions = contract.denoising.condition * (variables if contract.any_subset else 1)
+    drawn = 1 if contract.any_subset else variables
+    return 4 * cells * frames * (3 * variables + conditions + FIELDS * drawn)
+
+
+def plan_steps(job: Job, tile: int | None, free_bytes: int | None) -> Plan:
+    """Tiles of the denoiser, in coarse cells and without halo; one where it sees everything.
+
+    Args:
+        job: what is drawn.
+        tile: side of a core, in place of the planner's choice.
+        free_bytes: most that one tile may take; None lets it take what is reasonable.
+
+    Raises:
+        MemoryBudgetTooSmall: not even the smallest tile fits.
+    """
+    contract = job.contract
+    denoising = contract.denoising
+    assert denoising is not None
+    frames = frames_at_once(job)
+    variables = 1 if contract.any_subset else len(contract.outputs)
+    conditions = denoising.condition
+    fine = contract.scale_factor**2 * contract.time_factor
+    halo = denoising.halo
+    if isinstance(halo, Halo):  # frames are never cut
+        halo = halo.model_copy(update={"before": 0, "after": 0})
+    footprint = Footprint(
+        channels=0,
+        scale_factor=1,
+        time_factor=1,
+        queue_depth=0,
+        frame_bytes=fine * (4.0 * (2 * variables + conditions) + denoising.bytes_per_cell * variables),
+    )
+    try:
+        return make_plan(
+            job.horizontal.coarse,
+            frames,
+            halo,
+            footprint,
+            core=tile,
+            time_core=frames,
+            memory_bytes=DEFAULT_STEP_BYTES if free_bytes is None else max(0, free_bytes),
+        )
+    except MemoryBudgetTooSmall:
+        if free_bytes is None:  # nothing was promised
+            return make_plan(
+                job.horizontal.coarse, frames, halo, footprint, core=tile, time_core=frames, memory_bytes=1 << 62
+            )
+        raise
+
+
+def step_bytes(job: Job, plan: Plan) -> int:
+    """What one tile of the denoiser takes: its inputs, its result, and the engine's work."""
+    contract = job.contract
+    denoising = contract.denoising
+    assert denoising is not None
+    halo = Halo.symmetric(0, 0) if isinstance(denoising.halo, str) else denoising.halo
+    rows = plan.lat.core + halo.north + halo.south
+    columns = plan.lon.core + halo.west + halo.east
+    cells = contract.scale_factor**2 * contract.time_factor * plan.time.core * rows * columns
+    variables = 1 if contract.any_subset else len(contract.outputs)
+    return int(cells * (4.0 * (2 * variables + denoising.condition) + denoising.bytes_per_cell * variables))
+
+
+def free_for_steps(job: Job, budget_bytes: int | None, sink_bytes: int) -> int | None:
+    """What of a budget is left for one tile of the denoiser; None where nothing was promised."""
+    if budget_bytes is None:
+        return None
+    fixed = resident_now_bytes() + SINK_BYTES + sink_bytes + canvas_bytes(job)
+    return int(STEP_SHARE * max(0, budget_bytes - fixed))
