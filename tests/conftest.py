@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 # which engine `auto` takes shall not depend on the load of the machine; commands that tests start inherit it
 os.environ["GFS_SR_MEASURE"] = "off"
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton's own functions are defined: before anything imports it
 
 
 @pytest.fixture(scope="session")

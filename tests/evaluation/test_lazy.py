@@ -12,14 +12,15 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.resampling import Closure
 from gfs_sr.data.time_interpolation import TIME
 from gfs_sr.data.variables import TimeKind
-from gfs_sr.evaluation import detail, prediction, scoring, shown, view
+from gfs_sr.evaluation import detail, scoring, shown, view
 from gfs_sr.evaluation import evaluate as evaluating
 from gfs_sr.evaluation.baselines import Rival, rivals
 from gfs_sr.evaluation.cases import make_case
 from gfs_sr.evaluation.evaluate import Settings, evaluate, evaluate_cases
-from gfs_sr.evaluation.prediction import ScratchSink, scratch
 from gfs_sr.evaluation.subject import Subject, interpolating
+from gfs_sr.runtime import scratch as scratching
 from gfs_sr.runtime.request import Request
+from gfs_sr.runtime.scratch import ScratchSink, scratch
 from gfs_sr.runtime.upscaler import Upscaler
 from tests import fields
 from tests.evaluation.test_evaluate import write_fine
@@ -106,7 +107,7 @@ def test_a_long_prediction_waits_on_disk(tmp_path, monkeypatch):
     settings = Settings((path,), metrics=(), by_terrain=False)
     with Upscaler.open(artifact) as upscaler:
         in_memory = evaluate(Subject.of(upscaler), settings)
-        monkeypatch.setattr(prediction, "MEMORY_BYTES", 1000)
+        monkeypatch.setattr(scratching, "MEMORY_BYTES", 1000)
         sink = ScratchSink()
         coarse = make_case(_opened(path), [path], HOW, None).coarse
         upscaler.run(coarse, sink, Request(extent="full"))

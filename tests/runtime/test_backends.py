@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, ProviderMismatch, ShapeMismatch, UsageError
 from gfs_sr.runtime.artifact import Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends import open_backend
-from gfs_sr.runtime.backends.shapes import check_inputs
 from gfs_sr.runtime.backends.choice import smooth_inputs
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from gfs_sr.runtime.backends.shapes import check_inputs
 from tests.artifacts import make_repeat_artifact, repeat_contract
 from tests.runtime.backend_suite import BackendSuite, GraphSuite
 

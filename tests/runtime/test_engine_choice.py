@@ -10,8 +10,8 @@ import pytest
 from gfs_sr.errors import BackendFailed
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import choice, open_backend
-from gfs_sr.runtime.backends.shapes import check_inputs
 from gfs_sr.runtime.backends.choice import choose_engine, smooth_inputs
+from gfs_sr.runtime.backends.shapes import check_inputs
 from gfs_sr.runtime.upscaler import Upscaler
 from tests.forecasts import make_forecast
 

@@ -189,7 +189,7 @@ def test_a_family_without_a_discriminator_is_refused():
 
 
 def test_keys_of_adversarial_training_are_unknown_to_supervised_training(tmp_path):
-    with pytest.raises(UsageError, match="adversarial.n_filters") as caught:
+    with pytest.raises(UsageError, match=r"adversarial\.n_filters") as caught:
         main(arguments(tmp_path, PLAIN.replace("training: adversarial", "training: supervised")))
     assert caught.value.mend == "give training: adversarial"
 

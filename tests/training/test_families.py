@@ -24,9 +24,12 @@ SMALL = {
     "factorized": {"blocks": 1, "width": 8, "padding": "replicate"},
     "fused": {"blocks": 1, "width": 6},
     "dl4ds": {"n_blocks": 1, "n_filters": 4, "time_factor": 1},
+    "unet": {**models.SMALL, "width": 4, "factors": (1,)},
+    "temdeep": {"scale_factor": 1, "widths": [4, 8]},
+    "temdeep_narrow": {"scale_factor": 1, "width": 6, "blocks": 1},
 }
 COMMON = {"variables": ["t2m", "wspd"], "scale_factor": 3, "time_factor": 3}
-SIDE = 30  # coarse cells: 90 fine ones, so that the losses of most scales have room
+SIDE = 90  # fine cells, so that the losses of most scales have room
 
 
 def config_of(family: str) -> dict[str, object]:
@@ -37,18 +40,24 @@ def is_trainable(family: str) -> bool:
     return models.build(config_of(family)).parameters_count > 0
 
 
-FAMILIES = [family for family in models.FAMILIES if is_trainable(family)]
+# networks that tell noise from fields have one loss, that of their process
+BY_NOISE = {variant.family for variant in models.VARIANTS if variant.training == "diffusion"}
+FAMILIES = [family for family in models.FAMILIES if family not in BY_NOISE and is_trainable(family)]
 
 
 @cache
 def batch_of(family: str) -> dict[str, torch.Tensor]:
     """Real samples for a family."""
     network = models.build(config_of(family))
-    margin = network.reach if isinstance(network.reach, Reach) else Reach()
+    margin = network.reach if isinstance(network.reach, Reach) else network.context
     task = Task.of(network.make_contract(name="test"), margin)
     source = SourceConfig("arpege", ["arpege_2m*.grib", "arpege_10m*.grib"])
     sets = TrainingData(folder=str(files("gfs_sr.demo") / "sample"), sources=[source]).read()
-    sampler = Sampler(sets, task, StreamConfig(batch=2, patch=SIDE, intervals=3 // network.facts.time_factor))
+    sampler = Sampler(
+        sets,
+        task,
+        StreamConfig(batch=2, patch=SIDE // network.facts.scale_factor, intervals=3 // network.facts.time_factor),
+    )
     samples = [sampler.draw(generator(0, index)) for index in range(2)]
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
 
