@@ -37,11 +37,12 @@ class ClosedForm(Callback):
         batches: of every stream of single frames, for the filter; 0 leaves it at zero.
         filter_ridge: relative to the mean power of the inputs.
         sun_ridge: the same, of the sun.
-        damping: factor on the learned corrections between frames at the end; held-out sources prefer 0.5 to 1.
+        damping: factor on what was learned of the time between frames at the end, corrections of the coarse field and
+            increments of the features alike; held-out sources prefer about 0.5.
     """
 
     def __init__(
-        self, batches: int = 30, filter_ridge: float = 1e-3, sun_ridge: float = 0.02, damping: float = 0.6
+        self, batches: int = 30, filter_ridge: float = 1e-3, sun_ridge: float = 0.02, damping: float = 0.5
     ) -> None:
         self.batches, self.filter_ridge, self.sun_ridge, self.damping = batches, filter_ridge, sun_ridge, damping
         self.is_fitted = False  # the weights at the start are those of a run that was fitted
@@ -62,7 +63,7 @@ class ClosedForm(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Damp the corrections after the last step: the validation that follows scores the weights that ship."""
+        """Damp the changes between frames after the last step: the validation that follows scores what ships."""
         network = pl_module.network
         last = trainer.global_step >= trainer.estimated_stepping_batches
         if not last or not isinstance(network, Fused) or self.damping == 1:
@@ -72,19 +73,20 @@ class ClosedForm(Callback):
         if averaged is not None:
             for name in ("weight", "bias"):
                 rows = averaged[f"residual.between.out.{name}"]
-                for part in corrections(network.settings.width):
+                for part in changes(network.settings.width):
                     rows[part] *= self.damping
 
 
-def corrections(width: int) -> tuple[slice, slice]:
-    """Rows of `between.out` that correct the coarse field between frames."""
-    return slice(width, width + CORRECTIONS - 1), slice(width + CORRECTIONS, None)
+def changes(width: int) -> tuple[slice, slice]:
+    """Rows of `between.out` that change features and coarse field between frames: all but the filter's strength."""
+    filter_strength = width + CORRECTIONS - 1
+    return slice(filter_strength), slice(filter_strength + 1, None)
 
 
 @torch.no_grad()
 def damp(layer: torch.nn.Conv2d, width: int, factor: float) -> None:
-    """Scale the corrections of `between.out`."""
-    for part in corrections(width):
+    """Scale the changes of `between.out`."""
+    for part in changes(width):
         layer.weight[part] *= factor
         if layer.bias is not None:
             layer.bias[part] *= factor

@@ -103,11 +103,11 @@ def test_the_sun_is_fitted_to_hourly_series_of_what_carries_over_only(step_hours
     assert not made.residual.between.amplitude.weight.any()
 
 
-def test_damping_scales_the_corrections_and_nothing_else():
+def test_damping_scales_the_changes_between_frames_and_nothing_else():
     width = 4
     layer = torch.nn.Conv2d(3, width + 11, 1)
     before = layer.weight.detach().clone()
     damp(layer, width, 0.5)
     changed = (layer.weight != before).flatten(1).any(dim=1).nonzero().flatten().tolist()
-    assert changed == [4, 5, 6, 8, 9, 10, 11, 12, 13, 14]  # not the features, not the gate of the filter
+    assert changed == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14]  # not the strength of the filter
     assert F.l1_loss(layer.weight[changed], before[changed] * 0.5) == 0

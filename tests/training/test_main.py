@@ -102,7 +102,7 @@ def test_the_cell_configuration_changes_the_network_and_keeps_the_rest(tmp_path)
     assert both.model.network.config | {"registration": "node", "sharpening": 0.2} == node.model.network.config
 
 
-def test_corrections_are_damped_once_in_the_weights_that_are_validated_and_shipped(tmp_path):
+def test_changes_between_frames_are_damped_once_in_the_weights_that_are_validated_and_shipped(tmp_path):
     from gfs_sr.training.closed_form import ClosedForm
 
     kept, damped = tmp_path / "kept", tmp_path / "damped"
@@ -113,10 +113,11 @@ def test_corrections_are_damped_once_in_the_weights_that_are_validated_and_shipp
         (fit,) = (each for each in command.trainer.callbacks if isinstance(each, ClosedForm))
         fit.damping, fit.batches = factor, 1
         states.append(load_checkpoint(run(command)).state_dict["residual.between.out.weight"])
-    width = 6
-    torch.testing.assert_close(states[1][:width], states[0][:width], rtol=0, atol=0)
-    torch.testing.assert_close(states[1][width + 4 :], 0.5 * states[0][width + 4 :])
-    assert states[0][width + 4 :].any()
+    strength = 6 + 3  # of the filter, after the features and three corrections
+    torch.testing.assert_close(states[1][strength], states[0][strength], rtol=0, atol=0)
+    for part in (slice(strength), slice(strength + 1, None)):
+        torch.testing.assert_close(states[1][part], 0.5 * states[0][part])
+        assert states[0][part].any()
 
 
 # presets
