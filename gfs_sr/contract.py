@@ -303,7 +303,7 @@ class Contract(_Frozen):
         An artifact keeps it by a second graph, `graphs/frame.onnx`, with the same weights.
         """
         halo = self.halo if isinstance(self.halo, str) else self.halo.model_copy(update={"before": 0, "after": 0})
-        return self.model_copy(update={"time_factor": 1, "halo": halo, "predictors": ()})
+        return self.model_copy(update={"time_factor": 1, "halo": halo, "predictors": (), "interval_hours": ()})
 
     def for_times(self, count: int) -> "Contract":
         """The promise of a model of any time for `count` fields per interval."""

@@ -121,6 +121,12 @@ def smooth_inputs(contract: Contract, core: tuple[int, int, int, int, int]) -> d
         if name == "sigma":
             inputs[name] = np.ones(shape, np.float32)
             continue
+        if name == "fraction":
+            inputs[name] = np.ascontiguousarray(np.broadcast_to(np.arange(shape[2]) / shape[2], shape), np.float32)
+            continue
+        if name == "hours":
+            inputs[name] = np.full(shape, contract.interval_hours[0], np.float32)
+            continue
         axes = np.ogrid[tuple(slice(0, size) for size in shape)]
         phase = 0.3 * axes[1] + 1.1 * axes[2] + 0.15 * axes[3] + 0.1 * axes[4]
         inputs[name] = np.ascontiguousarray(np.broadcast_to(np.sin(phase), shape), np.float32)
