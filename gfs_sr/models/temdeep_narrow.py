@@ -364,7 +364,10 @@ class TemdeepNarrow(TimeModel):
         amplitude = self.residual.amplitude(self._classes[ids]) * self._units[ids][..., None]
         amplitude = amplitude[:, None, None, :, :, None, None]  # (B, 1, 1, C, 14, 1, 1)
         # two slices: the tracer makes a loop of a split
-        everywhere, over_land = amplitude[:, :, :, :, : inputs.SUN_FEATURES], amplitude[:, :, :, :, inputs.SUN_FEATURES :]
+        everywhere, over_land = (
+            amplitude[:, :, :, :, : inputs.SUN_FEATURES],
+            amplitude[:, :, :, :, inputs.SUN_FEATURES :],
+        )
         by_place = everywhere
         if static_coarse is not None and self.settings.terrain:
             land = crop_space(static_coarse[:, 0, 1], self.cells)[:, None, None, None, None]

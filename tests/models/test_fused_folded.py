@@ -52,7 +52,7 @@ def test_for_frames_it_gives_what_the_series_has_at_its_frames():
 def test_the_promise_for_frames_is_that_of_the_network_for_frames():
     model = small()
     promised = model.make_contract(name="small").for_frames()
-    assert promised == model.for_frames().make_contract(name="small")
+    assert promised == model.for_frames().make_contract(name="small", interval_hours=())  # time tells them nothing
     assert promised.graph_inputs() == tuple(all_inputs(model.for_frames()))
 
 
