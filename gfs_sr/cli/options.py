@@ -59,3 +59,18 @@ def precision(value: str | None) -> Any:
     if value not in {None, "fp32", "fp16", "bf16", "int8"}:
         raise UsageError(f"{value!r} is no precision", "--precision", "choose from: fp32, bf16, fp16, int8")
     return value
+
+
+def settings(text: str | None, option: str) -> dict[str, str]:
+    """`n=30,type=karras` -> what is given for each key, as text; {} of None.
+
+    Raises:
+        UsageError: no key and value, or a key twice.
+    """
+    found: dict[str, str] = {}
+    for part in (text or "").split(",") if text is not None else ():
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (key and equals and value) or key in found:
+            raise UsageError(f"{part.strip()!r} is no new key with a value", option, f"give pairs, as in {option} n=30")
+        found[key] = value
+    return found

@@ -30,6 +30,18 @@ def upscale(
     extent: Annotated[str, typer.Option(help="hull, full, or a box N,W,S,E in degrees.")] = "hull",
     members: Annotated[int, typer.Option(min=1, help="Members of a stochastic model.")] = 1,
     seed: Annotated[int, typer.Option(help="Of a stochastic model: the same seed, the same members.")] = 0,
+    sampler: Annotated[
+        str | None, typer.Option(help="Of a diffusion model, as in integrator=heun,s_churn=10; default the artifact's.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Its noise levels, as in n=30,sigma_max=40; default the artifact's.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished members beside OUTPUT; repeat to go on where a run stopped.")
+    ] = False,
+    conserve: Annotated[
+        bool, typer.Option("--conserve", help="Of members: amounts that average to those of the coarse cells.")
+    ] = False,
     times: Annotated[
         str | None,
         typer.Option(help="Of a model of any time: a step (15min), lead times (1h,90min), valid times, or fractions."),
@@ -66,6 +78,10 @@ def upscale(
             statics=statics,
             memory_bytes=None if memory is None else parse_bytes(memory),
             times=None if times is None else OutputTimes.parse(times),
+            sampler=options.settings(sampler, "--sampler"),
+            schedule=options.settings(schedule, "--schedule"),
+            resume=resume,
+            conserve=conserve,
         )
         sink = open_sink(output, digits)
         opening = {"backend": backend, "precision": options.precision(precision), "threads": threads}
@@ -87,7 +103,7 @@ def _show(summary: "RunSummary") -> None:
     print(f"{summary.output}: {summary.frames} frames of {', '.join(summary.variables)}")
     print(f"  model   {summary.model} ({summary.model_sha256[:12]})")
     print(f"  engine  {summary.backend} ({summary.provider}), {summary.precision}: {summary.backend_reason}")
-    print(f"  tile    {tile} coarse cells and frames; exact")
+    print(f"  tile    {tile} coarse cells and frames; {'exact' if summary.exact else 'blended'}")
     print(f"  speed   {summary.cells_per_second / 1e6:.2f} M fine cells/s, {summary.seconds:.1f} s (busy: {busy} s)")
     print(f"  memory  {summary.peak_rss_bytes / 2**20:.0f} MiB at most")
     for warning in summary.warnings:

@@ -14,6 +14,7 @@ from gfs_sr.runtime.sink import FloatField
 from gfs_sr.runtime.tiling import AxisPlan, Plan
 
 Slices = tuple[slice, slice]
+Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,28 +62,32 @@ def places(plan: Plan, tile: int, cells: tuple[int, ...], scale_factor: int) -> 
 class FineTiles:
     """The cores of a coarse plan on fine cells, with the halo of one step: gather from whole frames, and back.
 
-    Beyond the first and last row lie those rows again; around the globe the columns go on.
+    Beyond the first and last row lie those rows again; around the globe the columns go on. Tiles of a denoiser that
+    sees everything overlap: where they do, each counts the less the nearer its end.
     """
 
     plan: Plan  # on fine cells and frames, one tile in time
     coarse: Plan
     scale_factor: int
     threads: int
+    shares: tuple[FloatField, FloatField] | None  # by row and by column of a tile, where tiles are blended
 
     @classmethod
     def of(
         cls, coarse: Plan, halo: Halo | Literal["global"], contract: Contract, frames: int, periodic: bool, threads: int
     ) -> "FineTiles":
-        """Of so many fine frames, for the halo of a denoiser."""
+        """Of so many fine frames, for the halo of a denoiser; `coarse` as of `step_plan.plan_steps`."""
         s, r = contract.scale_factor, contract.time_factor
         sides = Halo.symmetric(0, 0) if isinstance(halo, str) else halo
         around = Boundary.PERIODIC if periodic else Boundary.EDGE
+        lat, lon = coarse.lat, coarse.lon
         plan = Plan(
             AxisPlan(frames, frames, r * sides.before, r * sides.after),
-            AxisPlan(s * coarse.lat.length, s * coarse.lat.core, s * sides.north, s * sides.south),
-            AxisPlan(s * coarse.lon.length, s * coarse.lon.core, s * sides.west, s * sides.east, around),
+            AxisPlan(s * lat.length, s * lat.core, s * lat.before, s * lat.after),
+            AxisPlan(s * lon.length, s * lon.core, s * lon.before, s * lon.after, around),
         )
-        return cls(plan, coarse, s, threads)
+        is_blended = halo == "global" and coarse.spatial_tiles > 1
+        return cls(plan, coarse, s, threads, (_ramp(plan.lat), _ramp(plan.lon)) if is_blended else None)
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.plan.spatial_tiles))
@@ -97,6 +102,46 @@ class FineTiles:
         gather_plain(list(field), 0, self.plan, 0, range(tile, tile + 1), out, field.shape[1], self.threads)
 
     def put(self, fine: FloatField, tile: int, field: FloatField) -> None:
-        """A tile's core (T, C, h, w) into (T, C, H, W)."""
-        inside, outside = places(self.coarse, tile, field.shape[-2:], self.scale_factor)
-        field[..., outside[0], outside[1]] = fine[..., inside[0], inside[1]]
+        """A tile's core (T, C, h, w) into (T, C, H, W); one that is blended comes whole, after a tile 0."""
+        if self.shares is None:
+            inside, outside = places(self.coarse, tile, field.shape[-2:], self.scale_factor)
+            field[..., outside[0], outside[1]] = fine[..., inside[0], inside[1]]
+            return
+        if tile == 0:
+            field[...] = 0
+        (rows, height), (columns, width) = self._shares_of(tile)
+        kept = fine[:, :, height > 0][..., width > 0]
+        field[:, :, rows[:, None], columns] += kept * np.outer(height[height > 0], width[width > 0])
+
+    def _shares_of(self, tile: int) -> tuple[tuple[Indices, FloatField], tuple[Indices, FloatField]]:
+        """For rows and for columns: (those of the field that a tile adds to, what each of its own counts there)."""
+        assert self.shares is not None  # else nothing is blended
+        found = []
+        for axis, number, share in zip(
+            (self.plan.lat, self.plan.lon), divmod(tile, self.plan.lon.tiles), self.shares, strict=True
+        ):
+            total = np.zeros(axis.length, np.float32)
+            for each in range(axis.tiles):
+                where, inside = _cells(axis, each)
+                total[where[inside]] += share[inside]
+            where, inside = _cells(axis, number)
+            own = np.where(inside, share / total[np.where(inside, where, 0)], 0).astype(np.float32)
+            found.append((where[inside], own))
+        return found[0], found[1]
+
+
+def _ramp(axis: AxisPlan) -> FloatField:
+    """What each cell of a tile counts: 1 where no other tile lies, falling evenly to nearly 0 at its ends."""
+    width = axis.before + axis.after
+    places_from = np.arange(axis.extent) + 0.5
+    nearest = np.minimum(places_from, axis.extent - places_from)
+    ramp: FloatField = np.minimum(1.0, nearest / width if width else nearest + 1).astype(np.float32)
+    return ramp
+
+
+def _cells(axis: AxisPlan, tile: int) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """(cells of the field under each of a tile, whether there are any)."""
+    where = tile * axis.core - axis.before + np.arange(axis.extent)
+    if axis.boundary is Boundary.PERIODIC:
+        return where % axis.length, np.full(where.size, True)
+    return where, (where >= 0) & (where < axis.length)

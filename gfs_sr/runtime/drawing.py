@@ -9,11 +9,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gfs_sr.data.grid import Grid
 from gfs_sr.data.statics import fine_cells
+from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.errors import Interrupted
+from gfs_sr.runtime.amounts import correction, on_fine
 from gfs_sr.runtime.backends.base import Array, Backend
 from gfs_sr.runtime.canvas import Canvas, FineTiles
-from gfs_sr.runtime.layout import Layout
+from gfs_sr.runtime.layout import Layout, Region
 from gfs_sr.runtime.member_store import MemberStore
 from gfs_sr.runtime.noise import microdegrees, normals
 from gfs_sr.runtime.pipeline import Progress, Timings
@@ -79,9 +82,21 @@ class Drawing:
         return self._whole.block_shape
 
     @property
+    def is_blended(self) -> bool:
+        """Whether the members depend on how they were tiled."""
+        return self._tiles.shares is not None
+
+    @property
     def warnings(self) -> list[str]:
         """What was noticed on the way."""
-        return self._stages.warnings
+        if not self.is_blended:
+            return self._stages.warnings
+        plan = self._tiles.coarse
+        return [
+            *self._stages.warnings,
+            f"{self.layout.contract.name} sees the whole field: tiles of {plan.lat.core} by {plan.lon.core} cells "
+            "were blended at every step, which makes other members than the whole field",
+        ]
 
     def run(self, sink: Sink) -> Timings:
         """Draw everything; the sink is open, and is left uncommitted.
@@ -113,13 +128,33 @@ class Drawing:
                     fine = self._whole.written_channels(field[None])
                     self._out.scatter(np.ascontiguousarray(fine), window, 0, range(1), block)
                     self._out.flag(window, 0, block)
-                region = self._whole.region(window.time_tile, 0)
-                values, flags = block.views(region)
+                    region = self._whole.region(window.time_tile, 0)
+                    values, flags = block.views(region)
+                    if self._job.conserve:
+                        self._conserve(fine[0], window, region, values)
                 with self._timings.measure("write"):
                     sink.write(region.first_frame, region.first_row, values, flags, member)
                 done += values.size
                 if self._progress is not None:
                     self._progress(done, self._job.output_cells)
+
+    def _conserve(self, fine: FloatField, window: Window, region: Region, values: FloatField) -> None:
+        """Scale the written `values`, in place, by what the whole member `fine` (model units) lacks or has too much."""
+        job, contract = self._job, self.layout.contract
+        s, r, frames = contract.scale_factor, contract.time_factor, self.layout.plan.time.core
+        first = window.time_tile * frames - window.first_frame
+        coarse = np.stack([frame.values for frame in window.frames[first : first + frames]])
+        lat, _ = fine_cells(job.horizontal.coarse, s, contract.registration)
+        area = Grid(lat, job.horizontal.fine.lon).weights()
+        rows = slice(region.fine_row, region.fine_row + region.rows)
+        columns = slice(job.horizontal.columns.start, job.horizontal.columns.start + region.columns)
+        for channel, name in enumerate(job.outputs):
+            amounts = np.maximum(contract.normalization[name].denormalize(fine[:, channel]), 0.0)
+            adds = lookup(name).time_kind is TimeKind.ACCUMULATED
+            given = coarse[:, job.inputs.index(name)]
+            for place, change in enumerate(correction(amounts[: r * len(given)], given, area, s, r, adds=adds)):
+                changed = on_fine(change, s, r)[: region.frames, rows, columns]
+                values[:, channel] = values[:, channel] + changed if place else values[:, channel] * changed
 
     def _windows(self) -> Iterator[Window]:
         windows = self._stages.windows()

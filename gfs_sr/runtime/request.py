@@ -20,6 +20,7 @@ from gfs_sr.errors import (
     ShapeMismatch,
     UsageError,
 )
+from gfs_sr.runtime.amounts import check_conserving
 from gfs_sr.runtime.noise import check_seed
 from gfs_sr.runtime.output_times import OutputTimes, Slots, slots
 from gfs_sr.runtime.window import HorizontalWindow, horizontal_window, parse_extent
@@ -46,6 +47,7 @@ class Request:
     sampler: Mapping[str, Any] = field(default_factory=dict)  # of a model that denoises: what is not as it recommends
     schedule: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False  # members that a stopped run has drawn are kept, and taken up
+    conserve: bool = False  # members' amounts are scaled to those of the coarse cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,7 @@ class Job:
     members: int = 1
     seed: int = 0
     sampling: SamplingConfig | None = None  # of a model that denoises
+    conserve: bool = False
     warnings: list[str] = field(default_factory=list)
     slots: Slots | None = None  # of models that give frames between others: what is computed, and what of it is kept
 
@@ -103,6 +106,8 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
     warnings = [*forecast.notes, *check_registration(contract, forecast, request.registration)]
     inputs, outputs, notes = _choose_variables(contract, forecast.variables, request.variables, forecast.source)
     chosen = forecast.select(inputs)
+    if request.conserve:
+        check_conserving(contract, outputs)
     extent = parse_extent(request.extent)
     horizontal = horizontal_window(chosen.grid, contract.scale_factor, contract.registration, extent)
     _check_source_grid(contract, horizontal.coarse, forecast.source)
@@ -134,6 +139,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         members=request.members,
         seed=check_seed(request.seed),
         sampling=_sampling(contract, request),
+        conserve=request.conserve,
         warnings=[*warnings, *notes],
         slots=room,
     )

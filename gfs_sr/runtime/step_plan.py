@@ -3,7 +3,7 @@
 import numpy as np
 
 from gfs_sr.contract import Halo
-from gfs_sr.errors import MemoryBudgetTooSmall
+from gfs_sr.errors import MemoryBudgetTooSmall, UsageError
 from gfs_sr.runtime.planner import SINK_BYTES, resident_now_bytes
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
@@ -11,12 +11,19 @@ from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
 FIELDS = 7  # of one group of variables: z before and after a step, two results, a slope, noise, a sum
 DEFAULT_STEP_BYTES = 1 << 30  # of one tile; larger ones gain little once the halo is small beside them
 STEP_SHARE = 0.5  # of what is free, for one tile of the denoiser; the rest is for the conditions
+BLENDED_SHARE = 4  # of a tile's side: its part that overlaps a neighbour's, on each side, where tiles are blended
 
 
 def frames_at_once(job: Job) -> int:
     """Coarse frames that are drawn together: all where frames know each other, else one."""
     assert job.contract.denoising is not None  # else nothing is drawn
     return len(job.forecast.times) if job.contract.denoising.temporal else 1
+
+
+def is_blended(job: Job, tile: int | None) -> bool:
+    """Whether tiles of a denoiser that sees everything were asked for: they overlap, and are blended at every step."""
+    assert job.contract.denoising is not None  # else nothing is drawn
+    return job.contract.denoising.halo == "global" and tile is not None and tile < max(job.horizontal.coarse.shape)
 
 
 def canvas_bytes(job: Job) -> int:
@@ -32,7 +39,7 @@ def canvas_bytes(job: Job) -> int:
 
 
 def plan_steps(job: Job, tile: int | None, free_bytes: int | None) -> Plan:
-    """Tiles of the denoiser, in coarse cells and without halo; one where it sees everything.
+    """Tiles of the denoiser, in coarse cells with their halo; one where it sees everything, but see `is_blended`.
 
     Args:
         job: what is drawn.
@@ -41,6 +48,7 @@ def plan_steps(job: Job, tile: int | None, free_bytes: int | None) -> Plan:
 
     Raises:
         MemoryBudgetTooSmall: not even the smallest tile fits.
+        UsageError: tiles of a model that is led by the place of the whole field.
     """
     contract = job.contract
     denoising = contract.denoising
@@ -52,6 +60,8 @@ def plan_steps(job: Job, tile: int | None, free_bytes: int | None) -> Plan:
     halo = denoising.halo
     if isinstance(halo, Halo):  # frames are never cut
         halo = halo.model_copy(update={"before": 0, "after": 0})
+    elif tile is not None and is_blended(job, tile):
+        halo = _overlap(job, tile)
     footprint = Footprint(
         channels=0,
         scale_factor=1,
@@ -82,10 +92,7 @@ def step_bytes(job: Job, plan: Plan) -> int:
     contract = job.contract
     denoising = contract.denoising
     assert denoising is not None
-    halo = Halo.symmetric(0, 0) if isinstance(denoising.halo, str) else denoising.halo
-    rows = plan.lat.core + halo.north + halo.south
-    columns = plan.lon.core + halo.west + halo.east
-    cells = contract.scale_factor**2 * contract.time_factor * plan.time.core * rows * columns
+    cells = contract.scale_factor**2 * contract.time_factor * plan.time.core * plan.lat.extent * plan.lon.extent
     variables = 1 if contract.any_subset else len(contract.outputs)
     return int(cells * (4.0 * (2 * variables + denoising.condition) + denoising.bytes_per_cell * variables))
 
@@ -96,3 +103,13 @@ def free_for_steps(job: Job, budget_bytes: int | None, sink_bytes: int) -> int |
         return None
     fixed = resident_now_bytes() + SINK_BYTES + sink_bytes + canvas_bytes(job)
     return int(STEP_SHARE * max(0, budget_bytes - fixed))
+
+
+def _overlap(job: Job, tile: int) -> Halo:
+    """A part of the side, and no more than goes once around."""
+    if any(predictor.name == "latitude" for predictor in job.contract.predictors):
+        raise UsageError(f"{job.contract.name} is led by the place of the whole field", "--tile", "leave --tile out")
+    rows, columns = ((size - min(tile, size)) // 2 for size in job.horizontal.coarse.shape)
+    widest = -(-tile // BLENDED_SHARE)
+    lat, lon = min(widest, rows), min(widest, columns)
+    return Halo(before=0, after=0, north=lat, south=lat, west=lon, east=lon)

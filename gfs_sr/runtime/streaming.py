@@ -59,6 +59,10 @@ def stream(
         raise UsageError(
             f"{contract.name} sees the whole forecast at once", "stream", "use upscale, or a model of finite reach"
         )
+    if contract.denoising is not None:
+        raise UsageError(
+            f"{contract.name} draws members step by step over whole frames", "stream", "use upscale, frame by frame"
+        )
     halo = halo_of(contract)
     runner = _Runner(backend, variables, grid, request, memory_bytes)
     arrived: deque[_Arrived] = deque(maxlen=halo.before + 1 + halo.after)

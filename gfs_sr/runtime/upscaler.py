@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,6 +32,7 @@ from gfs_sr.runtime.statics import open_job_statics
 from gfs_sr.runtime.step_plan import canvas_bytes, frames_at_once, free_for_steps, plan_steps, step_bytes
 from gfs_sr.runtime.streaming import FineFrame, stream
 from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
+from gfs_sr.runtime.tiling import Plan
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -221,6 +222,9 @@ class Upscaler:
         budget = request.memory_bytes or self._memory_bytes
         steps = plan_steps(job, request.tile, free_for_steps(job, budget, held))
         held += canvas_bytes(job) + step_bytes(job, steps)
+        denoising = job.contract.denoising
+        if denoising is not None and denoising.halo == "global":  # its conditions may be led by the whole field too
+            request = replace(request, tile=max(job.horizontal.coarse.shape))
         layout = choose_layout(job, request, budget, resident_bytes=held, core_frames=frames_at_once(job))
         store = None
         if request.resume:
@@ -235,7 +239,7 @@ class Upscaler:
         statics = open_job_statics(layout, request.statics)
         drawing = Drawing(layout, steps, statics, self.backend, self._denoiser, job.sampling, store, progress)
         with sink:
-            sink.open(self._describe(job, layout), drawing.block_shape)
+            sink.open(self._describe(job, layout, steps, exact=not drawing.is_blended), drawing.block_shape)
             timings = drawing.run(sink)
             job.warnings.extend([*forecast.findings, *drawing.warnings])
             if job.warnings:
@@ -244,7 +248,8 @@ class Upscaler:
         if store is not None:
             store.remove()
         seconds = time.perf_counter() - start
-        return job, self._summarize(job, layout, sink, seconds, timings.seconds)
+        summary = self._summarize(job, layout, sink, seconds, timings.seconds, steps)
+        return job, replace(summary, exact=not drawing.is_blended)
 
     def _backend_for(self, frames: int) -> Backend:
         """The engine for a forecast of so many frames: a lone one needs nothing of time, where the model can do so."""
@@ -258,10 +263,11 @@ class Upscaler:
         self._frame_backend.activate()
         return self._frame_backend
 
-    def _describe(self, job: Job, layout: Layout) -> Description:
+    def _describe(self, job: Job, layout: Layout, steps: Plan | None = None, *, exact: bool = True) -> Description:
+        """`steps`: tiles of a denoiser."""
         contract = job.contract
-        halo = sides(contract.halo)
-        plan = layout.plan
+        halo = sides(contract.halo if contract.denoising is None else contract.denoising.halo)
+        plan = steps or layout.plan
         provenance = {
             "title": f"{job.forecast.source}, upscaled {contract.scale_factor} times in space"
             + (f" and {contract.time_factor} times in time" if len(job.forecast.times) > 1 else ""),
@@ -281,7 +287,9 @@ class Upscaler:
             if isinstance(halo, str)
             else ", ".join(f"{axis} {n[0]}+{n[1]}" for axis, n in halo.items()),
             **({"gfs_sr_seed": str(job.seed)} if contract.stochastic else {}),
-            "gfs_sr_exact": "true",
+            **({} if job.sampling is None else {"gfs_sr_sampling": job.sampling.model_dump_json()}),
+            **({"gfs_sr_conserved": ", ".join(job.outputs)} if job.conserve else {}),
+            "gfs_sr_exact": "true" if exact else "false",
             "gfs_sr_backend": f"{self.backend.name} {self.backend.provider}, {self.backend.precision}",
         }
         return describe(
@@ -296,9 +304,16 @@ class Upscaler:
         )
 
     def _summarize(
-        self, job: Job, layout: Layout, sink: Sink, seconds: float, stage_seconds: dict[str, float]
+        self,
+        job: Job,
+        layout: Layout,
+        sink: Sink,
+        seconds: float,
+        stage_seconds: dict[str, float],
+        steps: Plan | None = None,
     ) -> RunSummary:
-        plan = layout.plan
+        plan, denoising = steps or layout.plan, job.contract.denoising
+        halo = sides(job.contract.halo if denoising is None else denoising.halo)
         return RunSummary(
             output=str(sink.path) if isinstance(sink, FileSink) else None,
             model=job.contract.name,
@@ -308,8 +323,8 @@ class Upscaler:
             provider=self.backend.provider,
             precision=self.backend.precision,
             tile={"time": plan.time.core, "lat": plan.lat.core, "lon": plan.lon.core},
-            halo=sides(job.contract.halo),
-            receptive_field=sides(job.contract.halo),
+            halo=halo,
+            receptive_field=halo,
             exact=True,
             variables=job.outputs,
             frames=len(job.fine_times),
