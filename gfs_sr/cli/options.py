@@ -13,7 +13,11 @@ Model = Annotated[
     str, typer.Option("--model", help="Artifact folder, or name of a bundled model (see `gfs-sr models`).")
 ]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="auto, torch, onnxruntime[-cuda|-tensorrt], openvino, tensorrt.")
+    str,
+    typer.Option(
+        "--backend",
+        help="auto, torch[-cuda|-compile], aotinductor, onnxruntime[-cuda|-tensorrt], openvino, tensorrt.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute; default all cores.")]
 Variables = Annotated[str | None, typer.Option("--variables", help="Canonical names, comma-separated, as in t2m,d2m.")]

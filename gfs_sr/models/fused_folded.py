@@ -133,7 +133,8 @@ class FoldedFused(nn.Module):
             fine = crop_space(sun[1], self.cells - RING)
             fine = fine.reshape(B, -1, r, *fine.shape[2:])[:, :, 1:]  # at the frames nothing is missed
             at_frames = crop_space(sun[0][:, 1:-1], self.cells - RING)
-            anomalies = inputs.sun_anomalies(at_frames, fine, torch.arange(1, r)[None] / r)
+            theta = torch.arange(1, r, device=coarse.device)[None] / r
+            anomalies = inputs.sun_anomalies(at_frames, fine, theta)
         return {
             "changes": changes.features,
             "change_size": crop_space(changes.spread, 1),

@@ -106,41 +106,74 @@ class Between(nn.Module):
         """
         B, T, C = changes.shape[:3]
         M, w = fraction.shape[1], self.width
-        around = [features[:, :-3], features[:, 1:-2], features[:, 2:-1], features[:, 3:], changes]
-        pair = self.mix(F.relu(self.interval(torch.cat(around, dim=3).flatten(0, 2))))
+        pair, times, kinds = self.summands(features, changes, fraction, hours, classes)
         height, columns = pair.shape[-2:]
-        weight = self.condition.weight
-        sun_weight, time_weight = weight[:, :SUN_FEATURES], weight[:, SUN_FEATURES:CONDITIONS]
-        class_weight = weight[:, CONDITIONS:]
-        by_sun = F.conv2d(sun.flatten(0, 2), sun_weight[:, :, None, None])
-        bump = 4 * fraction * (1 - fraction)
-        times = torch.stack([fraction, fraction * fraction, bump], dim=2) @ time_weight[:, :3].T  # (B, M, w)
-        length = torch.log(hours / 6)[:, None] * time_weight[:, 3]  # (B, w)
-        kinds = self.embedding(classes) @ class_weight.T + self.condition.bias + length[:, None]  # (B, C, w)
+        by_sun = F.conv2d(sun.flatten(0, 2), self.sun_weight[:, :, None, None])
         hidden = F.relu(
-            pair.reshape(B, T, 1, C, w, height, columns)
+            pair[:, :, None]
             + by_sun.reshape(B, T, M, 1, w, height, columns)
             + times[:, None, :, None, :, None, None]
             + kinds[:, None, None, :, :, None, None]
         )
         out = self.out(hidden.flatten(0, 3)).reshape(B, T, M, C, -1, height, columns)
-        gate = bump[:, None, :, None, None, None]
+        gate = (4 * fraction * (1 - fraction))[:, None, :, None, None, None]
+        correction, strength = self.corrections(
+            out[:, :, :, :, w:], change_size, before, after, sun, land, fraction, classes, unit, grounded
+        )
+        return out[:, :, :, :, :w] * gate[..., None], correction, strength
+
+    @property
+    def sun_weight(self) -> Tensor:
+        """(width, 7): what the solar anomalies add to the hidden layer."""
+        return self.condition.weight[:, :SUN_FEATURES]
+
+    def summands(
+        self, features: Tensor, changes: Tensor, fraction: Tensor, hours: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What is summed into the hidden layer beside the sun.
+
+        Returns:
+            of every pair of frames (B, T, C, width, h, w); of times (B, M, width); of variables (B, C, width).
+        """
+        around = [features[:, :-3], features[:, 1:-2], features[:, 2:-1], features[:, 3:], changes]
+        pair = self.mix(F.relu(self.interval(torch.cat(around, dim=3).flatten(0, 2))))
+        time_weight = self.condition.weight[:, SUN_FEATURES:CONDITIONS]
+        bump = 4 * fraction * (1 - fraction)
+        times = torch.stack([fraction, fraction * fraction, bump], dim=2) @ time_weight[:, :3].T
+        length = torch.log(hours / 6)[:, None] * time_weight[:, 3]  # (B, width)
+        kinds = self.embedding(classes) @ self.condition.weight[:, CONDITIONS:].T
+        kinds = kinds + self.condition.bias + length[:, None]
+        return pair.reshape(*changes.shape[:3], *pair.shape[1:]), times, kinds
+
+    def corrections(
+        self,
+        raw: Tensor,
+        change_size: Tensor,
+        before: Tensor,
+        after: Tensor,
+        sun: Tensor,
+        land: Tensor,
+        fraction: Tensor,
+        classes: Tensor,
+        unit: Tensor,
+        grounded: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Corrections of the coarse field and gates of the filter, (B, T, M, C, h, w), from raw (B, T, M, C, 11, h, w).
+
+        The other arguments are those of `forward`.
+        """
+        gate = (4 * fraction * (1 - fraction))[:, None, :, None, None, None]
         theta = fraction[:, None, :, None, None, None]
         size, before, after = change_size[:, :, None], before[:, :, None], after[:, :, None]
-        coarse = out[:, :, :, :, w : w + CORRECTIONS]
         correction = gate * (
-            size * coarse[..., 0, :, :]
-            + coarse[..., 1, :, :] * (1 - theta) * before
-            + coarse[..., 2, :, :] * theta * after
+            size * raw[..., 0, :, :] + raw[..., 1, :, :] * (1 - theta) * before + raw[..., 2, :, :] * theta * after
         )
-        own_sun = size * (out[:, :, :, :, w + CORRECTIONS :] * sun[:, :, :, None]).sum(dim=4)
-        amplitude = (self.amplitude(classes) * unit[..., None])[
-            :, None, None, :, :, None, None
-        ]  # (B, 1, 1, C, 14, 1, 1)
+        own_sun = size * (raw[:, :, :, :, CORRECTIONS:] * sun[:, :, :, None]).sum(dim=4)
+        amplitude = (self.amplitude(classes) * unit[..., None])[:, None, None, :, :, None, None]
         everywhere, over_land = amplitude[:, :, :, :, :SUN_FEATURES], amplitude[:, :, :, :, SUN_FEATURES:]
         by_place = everywhere + over_land * land[:, None, None, None, None] * _per_variable(grounded)[:, :, None]
         class_sun = (by_place * sun[:, :, :, None]).sum(dim=4)
-        return out[:, :, :, :, :w] * gate[..., None], correction + own_sun + class_sun, gate * coarse[..., 3, :, :]
+        return correction + own_sun + class_sun, gate * raw[..., 3, :, :]
 
 
 class Head(nn.Module):
@@ -268,11 +301,10 @@ class Residual(nn.Module):
     ) -> Tensor:
         """Sub-pixels (B, T·M, C·s², H, W) to add to the base's; arguments as `Fused` prepares them."""
         features = self.trunk(fields, static_normal, grounded)
-        increments, correction, gate = self.between(
+        at_times, correction, gate = self.at_times(
             features, changes, change_size, before, after, sun, land, fraction, hours, classes, unit, grounded
         )
-        at_times = _interpolate(crop_space(features[:, 1:-1], 1), fraction) + increments
-        B, T, M, C = increments.shape[:4]
+        B, T, M, C = at_times.shape[:4]
         own = self.head(
             at_times.flatten(1, 2),
             _interpolate(spread, fraction).flatten(1, 2),
@@ -288,6 +320,27 @@ class Residual(nn.Module):
         )
         total: Tensor = own + self._upsampled(correction.flatten(1, 2))
         return total.reshape(B, T * M, C * self.head.sub_pixels, *total.shape[-2:])
+
+    def at_times(
+        self,
+        features: Tensor,
+        changes: Tensor,
+        change_size: Tensor,
+        before: Tensor,
+        after: Tensor,
+        sun: Tensor,
+        land: Tensor,
+        fraction: Tensor,
+        hours: Tensor,
+        classes: Tensor,
+        unit: Tensor,
+        grounded: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (B, T, M, C, width, h, w) at every fine time, corrections and gates; arguments as `Between`."""
+        increments, correction, gate = self.between(
+            features, changes, change_size, before, after, sun, land, fraction, hours, classes, unit, grounded
+        )
+        return _interpolate(crop_space(features[:, 1:-1], 1), fraction) + increments, correction, gate
 
     def space(
         self,

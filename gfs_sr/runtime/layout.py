@@ -1,5 +1,6 @@
 """Where the blocks of a job lie, which tiles they need, and the buffers they pass through."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,11 +10,13 @@ import numpy.typing as npt
 from gfs_sr.contract import Contract
 from gfs_sr.data.grid import AxisWindow
 from gfs_sr.data.variables import variable_ids
-from gfs_sr.runtime.backends.base import Array, Backend
+from gfs_sr.runtime.backends.base import Array, Backend, Started
 from gfs_sr.runtime.backends.shapes import input_shapes, output_shape
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.sink import FlagField, FloatField
 from gfs_sr.runtime.tiling import Plan
+
+Empty = Callable[[tuple[int, ...], npt.DTypeLike], Array]  # makes zeroed memory
 
 
 @dataclass(frozen=True)
@@ -122,15 +125,15 @@ class Layout:
         channels = len(self.job.inputs)
         return self.batch, self.plan.time.core, channels, self.plan.lat.core, self.plan.lon.core
 
-    def empty_inputs(self) -> dict[str, Array]:
-        """Buffers for the graph's inputs of one batch; `variable` is filled here for good."""
+    def empty_inputs(self, empty: Empty = np.zeros) -> dict[str, Array]:
+        """Buffers for the graph's inputs of one batch, made by `empty`; `variable` is filled here for good."""
         batch, frames, _, rows, columns = self.core
         shapes = input_shapes(self.contract, (batch, frames, self.channels_at_once, rows, columns))
         buffers: dict[str, Array] = {
-            name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name != "variable"
+            name: empty(shape, np.float32) for name, shape in shapes.items() if name != "variable"
         }
         # a group's variables lie together, so that the engine takes them as they are
-        buffers["coarse"] = np.zeros((len(self.groups), *shapes["coarse"]), np.float32)
+        buffers["coarse"] = empty((len(self.groups), *shapes["coarse"]), np.float32)
         if "variable" in shapes:
             buffers["variable"] = np.asarray(variable_ids(self.job.inputs), np.int64).reshape(len(self.groups), -1)
         if "hours" in buffers and self.job.slots is not None:
@@ -149,22 +152,35 @@ class Layout:
 
     def infer(self, backend: Backend, buffers: dict[str, Array], count: int, fine: FloatField) -> None:
         """Run the first `count` tiles through the engine, group by group, into `fine`, written channels only."""
-        for index, group in enumerate(self.groups):
-            result = backend.infer(self.inputs(buffers, count, index))["fine"]
-            # the engine may overwrite its result at the next call
-            np.copyto(fine[:count, :, group] if len(self.groups) > 1 else fine[:count], self.written_channels(result))
+        for started in self.start(backend, buffers, count, fine):
+            started.done()
 
-    def empty_fine(self) -> FloatField:
+    def start(self, backend: Backend, buffers: dict[str, Array], count: int, fine: FloatField) -> list[Started]:
+        """As `infer`, but what an engine computes beside the host may be still on its way."""
+        started = []
+        for index, group in enumerate(self.groups):
+            inputs = self.inputs(buffers, count, index)
+            into = fine[:count, :, group] if len(self.groups) > 1 else fine[:count]
+            if self._writes_all_channels:
+                started.append(backend.start(inputs, into))
+            else:
+                # the engine may overwrite its result at the next call
+                np.copyto(into, self.written_channels(backend.infer(inputs)["fine"]))
+        return started
+
+    def empty_fine(self, empty: Empty = np.zeros) -> FloatField:
         """A buffer for the fine tiles of one batch, written channels only."""
         batch, frames, _, rows, columns = output_shape(self.contract, self.core)
-        return np.zeros((batch, frames, len(self.job.outputs), rows, columns), np.float32)
+        return empty((batch, frames, len(self.job.outputs), rows, columns), np.float32)
+
+    @property
+    def _writes_all_channels(self) -> bool:
+        everything = tuple(range(len(self.contract.outputs)))
+        return self.contract.any_subset or self.job.output_channels == everything
 
     def written_channels(self, fine: FloatField) -> FloatField:
         """Of the model's output channels (B, T, C_out, h, w), those that are written."""
-        channels = self.job.output_channels
-        if self.contract.any_subset or channels == tuple(range(fine.shape[2])):
-            return fine
-        return fine[:, :, list(channels)]
+        return fine if self._writes_all_channels else fine[:, :, list(self.job.output_channels)]
 
     def empty_block(self) -> BlockBuffer:
         """A buffer for one block."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from gfs_sr.errors import Interrupted
-from gfs_sr.runtime.backends.base import Array, Backend
+from gfs_sr.runtime.backends.base import Array, Backend, Started
 from gfs_sr.runtime.channel import Cancelled, Channel, Pool
 from gfs_sr.runtime.layout import BlockBuffer, Layout
 from gfs_sr.runtime.sink import Sink
@@ -52,6 +52,7 @@ class _Batch:
     tiles: range
     buffers: dict[str, Array] | None  # None after inference: they went back to their pool
     fine: Array | None
+    started: tuple[Started, ...]  # what fills `fine`, and may be on its way still
     is_first: bool
     is_last: bool
 
@@ -71,8 +72,8 @@ class Pipeline:
         self._gathered: Channel[_Batch] = Channel(IN_FLIGHT)
         self._inferred: Channel[_Batch] = Channel(IN_FLIGHT)
         self._blocks: Channel[tuple[Window, int, int, BlockBuffer]] = Channel(IN_FLIGHT)
-        self._free_inputs = Pool([layout.empty_inputs() for _ in range(IN_FLIGHT)])
-        self._free_fine = Pool([layout.empty_fine() for _ in range(IN_FLIGHT)])
+        self._free_inputs = Pool([layout.empty_inputs(backend.empty) for _ in range(IN_FLIGHT)])
+        self._free_fine = Pool([layout.empty_fine(backend.empty) for _ in range(IN_FLIGHT)])
         self._free_blocks = Pool([layout.empty_block() for _ in range(IN_FLIGHT)])
         self._lock = threading.Lock()  # guards `_error`
         self._error: BaseException | None = None
@@ -160,7 +161,7 @@ class Pipeline:
                     with self._timings.measure("gather"):
                         self._stages.gather(window, fields, tiles, buffers, member)
                     is_last = index == len(batches) - 1
-                    self._gathered.put(_Batch(window, member, band, tiles, buffers, None, index == 0, is_last))
+                    self._gathered.put(_Batch(window, member, band, tiles, buffers, None, (), index == 0, is_last))
         self._gathered.close()
 
     def _infer(self) -> None:
@@ -168,9 +169,11 @@ class Pipeline:
             fine = self._free_fine.get()
             assert batch.buffers is not None
             with self._timings.measure("infer"):
-                self._layout.infer(self._backend, batch.buffers, len(batch.tiles), fine)
+                started = self._layout.start(self._backend, batch.buffers, len(batch.tiles), fine)
+                for each in started:
+                    each.taken()
             self._free_inputs.put(batch.buffers)
-            self._inferred.put(replace(batch, buffers=None, fine=fine))
+            self._inferred.put(replace(batch, buffers=None, fine=fine, started=tuple(started)))
         self._inferred.close()
 
     def _scatter(self) -> None:
@@ -180,6 +183,8 @@ class Pipeline:
                 block = self._free_blocks.get()
             assert block is not None
             assert batch.fine is not None
+            for each in batch.started:
+                each.done()
             with self._timings.measure("scatter"):
                 self._stages.scatter(batch.fine[: len(batch.tiles)], batch.window, batch.band, batch.tiles, block)
                 if batch.is_last:

@@ -99,7 +99,7 @@ def test_what_was_measured_elsewhere_does_not_count(artifact, engines, monkeypat
     if other == "versions":
         monkeypatch.setattr(choice, "version", lambda name: "99.0")
     if other == "processor":
-        monkeypatch.setattr(choice, "_processor", lambda: "another")
+        monkeypatch.setattr(choice, "processor", lambda: "another")
     if other == "artifact":
         artifact = Artifact.open("fused-cell")
     choose_engine(artifact, threads)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,27 @@ TOLERANCE_SD: Final = {  # largest difference allowed between engines, in standa
     "bf16": 3e-2,  # 8 significant bits
     "int8": 3e-2,  # 8 bits of each layer's range, sums in 32
 }
+
+
+class Started(Protocol):
+    """A batch on its way through an engine."""
+
+    def taken(self) -> None:
+        """Wait until the inputs may be overwritten."""
+
+    def done(self) -> None:
+        """Wait until the result is in its place; may be called by another thread."""
+
+
+class _Done:
+    """A batch that was computed before anybody asked."""
+
+    def taken(self) -> None: ...
+
+    def done(self) -> None: ...
+
+
+DONE: Final = _Done()
 
 
 class Backend(ABC):
@@ -112,6 +133,23 @@ class Backend(ABC):
                     "the graph does not fit its manifest: export the checkpoint again",
                 )
         return outputs
+
+    def start(self, inputs: Mapping[str, Array], into: Array) -> Started:
+        """Begin one batch whose field comes to lie in `into`; engines that compute beside the host do not wait for it.
+
+        Args:
+            inputs: as for `infer`; not to be changed before `taken` returns.
+            into: shaped as the field, any strides; not to be read before `done` returns.
+
+        Raises:
+            as `infer`; what fails on the way is raised by `done`.
+        """
+        np.copyto(into, self.infer(inputs)["fine"])
+        return DONE
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
+        """Host memory, zeroed, from which and to which this engine copies best."""
+        return np.zeros(shape, dtype)
 
     def deactivate(self) -> None:
         """Let go of the model and its memory. A second call changes nothing."""

@@ -178,7 +178,7 @@ def _decide(timings: Sequence[Timing], able: Sequence[str]) -> Choice:
 
 
 def _key(artifact: Artifact, names: Sequence[str], threads: int | None) -> str:
-    facts = [artifact.sha256, __version__, _processor(), str(os.cpu_count()), str(threads)]
+    facts = [artifact.sha256, __version__, processor(), str(os.cpu_count()), str(threads)]
     for name in names:
         try:
             facts.append(f"{name} {version(name)}")
@@ -187,7 +187,8 @@ def _key(artifact: Artifact, names: Sequence[str], threads: int | None) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's model, as its system names it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

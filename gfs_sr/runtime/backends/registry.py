@@ -8,6 +8,9 @@ from gfs_sr.runtime.backends.base import Backend, Precision
 
 BACKENDS: Final = {  # name -> module and class
     "torch": ("gfs_sr.runtime.backends.torch", "TorchBackend"),
+    "torch-cuda": ("gfs_sr.runtime.backends.torch_device", "TorchCudaBackend"),
+    "torch-compile": ("gfs_sr.runtime.backends.torch_device", "TorchCompileBackend"),
+    "aotinductor": ("gfs_sr.runtime.backends.torch_device", "AotInductorBackend"),
     "onnxruntime": ("gfs_sr.runtime.backends.onnxruntime", "OnnxRuntimeBackend"),
     "onnxruntime-cuda": ("gfs_sr.runtime.backends.onnxruntime_gpu", "CudaBackend"),
     "onnxruntime-tensorrt": ("gfs_sr.runtime.backends.onnxruntime_gpu", "TensorRtProviderBackend"),
