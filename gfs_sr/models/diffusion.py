@@ -7,10 +7,10 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from gfs_sr.sampling import VpProcess
+from gfs_sr.sampling import CosineProcess, VpProcess
 
 ProcessName = Literal["edm", "vp"]
-LevelsName = Literal["mixed", "lognormal", "loguniform", "vp"]
+LevelsName = Literal["mixed", "lognormal", "loguniform", "vp", "cosine"]
 WeightName = Literal["one", "soft_min_snr", "snr"]
 
 
@@ -92,11 +92,17 @@ def _vp(count: int, config: LevelsConfig, process: VpProcess, rng: torch.Generat
     return torch.expm1(exponent).sqrt().float()
 
 
+def _cosine(count: int, _: LevelsConfig, __: VpProcess, rng: torch.Generator | None) -> Tensor:
+    steps = torch.randint(CosineProcess.STEPS, (count,), generator=rng)
+    return torch.from_numpy(CosineProcess.sigmas())[steps].float()
+
+
 DISTRIBUTIONS: Final[dict[str, Callable[[int, LevelsConfig, VpProcess, torch.Generator | None], Tensor]]] = {
     "mixed": _mixed,
     "lognormal": _lognormal,
     "loguniform": _loguniform,
     "vp": _vp,
+    "cosine": _cosine,
 }
 
 WEIGHTS: Final[dict[str, Callable[[Tensor, float], Tensor]]] = {

@@ -7,11 +7,12 @@ from gfs_sr.sampling.config import SamplerConfig, SamplingConfig, ScheduleConfig
 from gfs_sr.sampling.forms import Form, form_of
 from gfs_sr.sampling.run import sample
 from gfs_sr.sampling.samplers import SAMPLERS, Denoiser, Noise
-from gfs_sr.sampling.schedules import SCHEDULES, VpProcess
+from gfs_sr.sampling.schedules import SCHEDULES, CosineProcess, VpProcess
 
 __all__ = [
     "SAMPLERS",
     "SCHEDULES",
+    "CosineProcess",
     "Denoiser",
     "Form",
     "Noise",

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 SamplerName = Literal["euler", "euler_ancestral", "heun", "dpm2", "dpm2_heun", "dpmpp_2m"]
-ScheduleName = Literal["karras", "karras_sqrt", "exponential", "polyexponential", "vp", "ve", "subvp"]
+ScheduleName = Literal["karras", "karras_sqrt", "exponential", "polyexponential", "vp", "ve", "subvp", "cosine"]
 FormName = Literal["edm", "vp", "sqrt"]
 
 CHURNING: Final = frozenset({"euler", "heun", "dpm2", "dpm2_heun"})  # they integrate in any form too
@@ -23,11 +23,13 @@ class ScheduleConfig(_Frozen):
     type: ScheduleName = "karras"
     n: PositiveInt = 20  # levels before the 0 at the end
     rho: PositiveFloat = 7.0  # of karras, karras_sqrt and polyexponential
-    sigma_min: PositiveFloat = 0.02  # of all but vp and subvp, which follow from the process
+    sigma_min: PositiveFloat = 0.02  # of all but vp, subvp and cosine, which follow from the process
     sigma_max: PositiveFloat = 80.0
 
     @model_validator(mode="after")
     def _falls(self) -> "ScheduleConfig":
+        if self.type == "cosine" and self.n > 1000:
+            raise ValueError(f"the cosine process has 1000 steps, not {self.n}")
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
         return self

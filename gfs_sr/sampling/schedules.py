@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,42 @@ class VpProcess:
         """D sigma / d t; infinite at 0."""
         sigma = self.sigma(time)
         return 0.5 * (self.beta_d * time + self.beta_min) * (sigma + 1 / sigma)
+
+
+@dataclass(frozen=True)
+class CosineProcess:
+    """The discrete process of 1000 steps whose share of signal follows a cosine.
+
+    abar_k = cos^2(((k/N + 0.008) / 1.008) pi/2) over its value at k = 0; after step t (0 to 999) the share is that of
+    k = t + 1, but no step takes more than 0.9999 of what is left. In the data's units, sigma = sqrt((1 - abar) / abar).
+
+    Source: Nichol and Dhariwal 2021, equation 17.
+    """
+
+    STEPS: ClassVar[int] = 1000
+    OFFSET: ClassVar[float] = 0.008
+    LARGEST_BETA: ClassVar[float] = 0.9999
+
+    @classmethod
+    def betas(cls) -> Levels:
+        """(1000,) the share of variance that each step replaces by noise."""
+        angle = (np.arange(cls.STEPS + 1) / cls.STEPS + cls.OFFSET) / (1 + cls.OFFSET) * np.pi / 2
+        signal = np.cos(angle) ** 2 / np.cos(angle[0]) ** 2
+        betas: Levels = np.clip(1 - signal[1:] / signal[:-1], 0.0, cls.LARGEST_BETA)
+        return betas
+
+    @classmethod
+    def signal(cls) -> Levels:
+        """(1000,) abar: the share of the data's variance that is left after each step."""
+        left: Levels = np.cumprod(1 - cls.betas(), dtype=np.float64)
+        return left
+
+    @classmethod
+    def sigmas(cls) -> Levels:
+        """(1000,) noise levels after each step, in units of the data."""
+        signal = cls.signal()
+        sigmas: Levels = np.sqrt((1 - signal) / signal)
+        return sigmas
 
 
 def karras(config: "ScheduleConfig", _: VpProcess) -> Levels:
@@ -85,6 +121,13 @@ def subvp(config: "ScheduleConfig", process: VpProcess) -> Levels:
     return np.array([-np.expm1(-process.exponent(time)) for time in _times(config.n)])
 
 
+def cosine(config: "ScheduleConfig", _: VpProcess) -> Levels:
+    """Steps of the cosine process, evenly picked from the last to the first; n = 1000 takes them all."""
+    picked = np.rint(_ramp(config.n) * (1 - CosineProcess.STEPS) + CosineProcess.STEPS - 1).astype(int)
+    sigmas: Levels = CosineProcess.sigmas()[picked]
+    return sigmas
+
+
 Schedule = Callable[["ScheduleConfig", VpProcess], Levels]
 SCHEDULES: Final[dict[str, Schedule]] = {
     "karras": karras,
@@ -94,6 +137,7 @@ SCHEDULES: Final[dict[str, Schedule]] = {
     "vp": vp,
     "ve": ve,
     "subvp": subvp,
+    "cosine": cosine,
 }
 
 
