@@ -4,28 +4,25 @@ import json
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch, the extra `train`")
 
-from safetensors.torch import save_file  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from gfs_sr import models  # noqa: E402
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, UsageError  # noqa: E402
 from gfs_sr.models.folding import fold  # noqa: E402
 from gfs_sr.models.on_kernels import on_kernels  # noqa: E402
-from gfs_sr.runtime.artifact import Artifact, publish_artifact, write_manifest  # noqa: E402
 from gfs_sr.runtime.backends import open_backend  # noqa: E402
 from gfs_sr.runtime.backends.choice import smooth_inputs  # noqa: E402
 from gfs_sr.runtime.backends.registry import make_backend  # noqa: E402
 from gfs_sr.runtime.backends.torch_device import MOST_SHAPES, TorchCudaBackend  # noqa: E402
 from gfs_sr.runtime.backends.torch_lanes import Flight, Lanes, Slot, host  # noqa: E402
-from tests.models.networks import shake  # noqa: E402
 from tests.runtime.test_backends import TestTorch as OnTorch  # noqa: E402
+from tests.weights import published_weights  # noqa: E402
 
 DEVICE_BACKENDS = ("torch-cuda", "torch-compile", "aotinductor")
 SMALL = {
@@ -36,18 +33,9 @@ SMALL = {
 }  # fmt: skip
 
 
-def published(folder: Path, config: dict[str, object]) -> Artifact:
-    model = shake(models.build(config))
-    with publish_artifact(folder) as draft:
-        save_file({name: each.contiguous() for name, each in model.state_dict().items()}, draft / "weights.safetensors")
-        contract = model.make_contract(name="small")
-        write_manifest(draft, contract=contract, config=model.config, parameters=0, flops_per_fine_cell=0.0)
-    return Artifact.open(folder)
-
-
 @pytest.fixture(scope="module", params=SMALL)
 def artifact(request, tmp_path_factory):
-    return published(tmp_path_factory.mktemp("device") / request.param, SMALL[request.param])
+    return published_weights(tmp_path_factory.mktemp("device") / request.param, SMALL[request.param])
 
 
 class TestTorchCudaOnTheCpu(OnTorch):
@@ -86,7 +74,7 @@ def test_bf16_rounds_the_residual_and_nothing_else(artifact):
 
 
 def test_frames_on_their_own_have_their_network_too(tmp_path):
-    artifact = published(tmp_path / "fused", SMALL["fused"])
+    artifact = published_weights(tmp_path / "fused", SMALL["fused"])
     with (
         make_backend("torch", artifact, role="frame") as plain,
         make_backend("torch-cuda", artifact, role="frame", device="cpu") as own,
@@ -132,7 +120,7 @@ def test_without_cuda_it_is_refused_by_name(artifact, name):
 def test_without_cuda_the_command_ends_in_exit_code_5(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    artifact = published(tmp_path / "small", SMALL["factorized"])
+    artifact = published_weights(tmp_path / "small", SMALL["factorized"])
     command = [sys.executable, "-m", "gfs_sr.cli", "upscale", "absent.nc", "-o", str(tmp_path / "fine.nc")]
     run = subprocess.run(
         [*command, "--model", str(artifact.path), "--backend", "torch-cuda", "--json"],
@@ -254,7 +242,7 @@ def test_all_that_a_network_computes_stays_on_its_device(family, registration, k
 @pytest.mark.parametrize("name", ["torch-compile", "aotinductor"])
 def test_compiled_it_is_the_same_function(name, tmp_path, monkeypatch):
     monkeypatch.setenv("GFS_SR_CACHE", str(tmp_path / "cache"))
-    artifact = published(tmp_path / "factorized", SMALL["factorized"])
+    artifact = published_weights(tmp_path / "factorized", SMALL["factorized"])
     inputs = smooth_inputs(artifact.contract, (1, 1, 2, 4, 5))
     with open_backend("torch", artifact) as plain, make_backend(name, artifact, device="cpu") as compiled:
         truth = plain.infer(inputs)["fine"]
