@@ -6,20 +6,18 @@ other way (its BuilderFlag has no FP16), and in 10 it keeps the interpolation in
 
 import os
 import secrets
-import shutil
-import subprocess
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from export.profiles import Profile
+import onnx
+
+from export.profiles import Profile, Shapes
 from gfs_sr.errors import BackendFailed, BackendNotInstalled
 from gfs_sr.runtime.artifact import ENGINES, Artifact, digest
-from gfs_sr.runtime.engines import Device, Sidecar
-
-INSTALL = (
-    "on a machine with an NVIDIA GPU: `pip install tensorrt` (it fetches NVIDIA's libraries from NVIDIA's own index), "
-    "then run the same command there; until then use --backend onnxruntime or openvino"
-)
+from gfs_sr.runtime.backends.base import Array
+from gfs_sr.runtime.engines import INSTALL, Device, Sidecar, this_device
 
 
 def build_engine(graph: Path, profile: Profile, timing_cache: Path | None) -> tuple[bytes, Device]:
@@ -59,9 +57,12 @@ def build_engine(graph: Path, profile: Profile, timing_cache: Path | None) -> tu
     return bytes(plan), device
 
 
-def write_engine(artifact: Artifact, plan: bytes, device: Device) -> Path:
-    """Put the engine and its sidecar into the artifact; the sidecar comes last, and without it an engine is refused."""
-    folder = artifact.path / ENGINES
+def write_engine(artifact: Artifact, plan: bytes, device: Device, folder: Path | None = None) -> Path:
+    """Put the engine and its sidecar into the artifact, or into `folder` while it is on trial.
+
+    The sidecar comes last, and without it an engine is refused.
+    """
+    folder = artifact.path / ENGINES if folder is None else folder
     folder.mkdir(exist_ok=True)
     precision = artifact.contract.precision
     engine = folder / f"{precision}-sm{device.compute_capability.replace('.', '')}.engine"
@@ -77,19 +78,21 @@ def write_engine(artifact: Artifact, plan: bytes, device: Device) -> Path:
     return engine
 
 
-def this_device(tensorrt_version: str) -> Device:
-    """The first GPU of this machine, as its driver names it.
+def run_graph(graph: onnx.ModelProto, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    """All outputs of `graph` for `inputs`, by an engine of those shapes that lives for this one run.
 
     Raises:
-        BackendNotInstalled: there is none.
+        BackendNotInstalled: there is no TensorRT, no GPU, or no PyTorch for its memory.
+        BackendFailed: TensorRT refused the graph.
     """
-    tool = shutil.which("nvidia-smi")
-    query = [tool or "", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False) if tool else None
-    if answer is None or answer.returncode != 0 or not answer.stdout.strip():
-        raise BackendNotInstalled("there is no NVIDIA GPU", "nvidia-smi", INSTALL)
-    gpu, capability, driver = (part.strip() for part in answer.stdout.splitlines()[0].split(","))
-    return Device(gpu=gpu, compute_capability=capability, driver=driver, tensorrt=tensorrt_version)
+    from gfs_sr.runtime.backends.tensorrt import run_plan
+
+    shapes = {name: Shapes(min=array.shape, opt=array.shape, max=array.shape) for name, array in inputs.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        onnx.save(graph, path)
+        plan, _ = build_engine(path, Profile(tile=(1, 1, 1), batch=(1, 1, 1), inputs=shapes), None)
+    return run_plan(plan, inputs)
 
 
 def _optimization_profile(builder: Any, profile: Profile) -> Any:

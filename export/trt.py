@@ -9,6 +9,7 @@ import typer
 
 from export.command import finish
 from export.engine import build_engine, write_engine
+from export.engine_parity import engine_parity
 from export.graph import OPSET
 from export.onnx import PrecisionName
 from export.operators import table_source, tensorrt_objections
@@ -41,7 +42,8 @@ def export_engine(
     Raises:
         BackendNotInstalled: there is no TensorRT; the artifact was published all the same.
         BackendFailed: TensorRT would not take, or did not take, the graph.
-        ParityFailed: ONNX Runtime strays from the network; nothing was published.
+        ParityFailed: ONNX Runtime strays from the network, and nothing was published; or the engine does from ONNX
+            Runtime, and the artifact stands without it.
     """
     check_sizes(tile, batch)
 
@@ -62,8 +64,10 @@ def export_engine(
     artifact = exported.artifact
     profile = plan_profile(artifact.contract, tile, batch)
     plan, device = build_engine(artifact.graph(), profile, timing_cache)
+    parity = engine_parity(artifact, profile, plan, device)
     engine = write_engine(artifact, plan, device)
-    return exported.facts() | {"engine": str(engine), "gpu": device.gpu, "tensorrt": device.tensorrt}
+    made = {"engine": str(engine), "gpu": device.gpu, "tensorrt": device.tensorrt}
+    return exported.facts() | made | {"engine_parity": [line.model_dump() for line in parity]}
 
 
 @app.command()

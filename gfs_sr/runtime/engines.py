@@ -1,13 +1,20 @@
 """What a TensorRT engine was built from and for; an engine that does not fit is refused before it is loaded."""
 
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gfs_sr.errors import EngineMismatch
+from gfs_sr.errors import BackendNotInstalled, EngineMismatch
 from gfs_sr.runtime.artifact import Artifact, digest
 
-REBUILD = "build it again on this machine: python -m export.trt --ckpt C.ckpt"
+INSTALL: Final = (
+    "on a machine with an NVIDIA GPU: `pip install tensorrt` (it fetches NVIDIA's libraries from NVIDIA's own index), "
+    "then run the same command there; until then use --backend onnxruntime or openvino"
+)
+REBUILD: Final = "build it again on this machine: python -m export.trt --ckpt C.ckpt"
 
 
 class Device(BaseModel):
@@ -57,3 +64,18 @@ def check_engine(artifact: Artifact, engine: Path, device: Device) -> Sidecar:
         if built != here:
             raise EngineMismatch(f"the engine was built for {field} {built}; here it is {here}", str(engine), REBUILD)
     return sidecar
+
+
+def this_device(tensorrt_version: str) -> Device:
+    """The first GPU of this machine, as its driver names it.
+
+    Raises:
+        BackendNotInstalled: there is none.
+    """
+    tool = shutil.which("nvidia-smi")
+    query = [tool or "", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False) if tool else None
+    if answer is None or answer.returncode != 0 or not answer.stdout.strip():
+        raise BackendNotInstalled("there is no NVIDIA GPU", "nvidia-smi", INSTALL)
+    gpu, capability, driver = (part.strip() for part in answer.stdout.splitlines()[0].split(","))
+    return Device(gpu=gpu, compute_capability=capability, driver=driver, tensorrt=tensorrt_version)
