@@ -4,18 +4,42 @@ from collections import Counter
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
+
+INTEGERS = {TensorProto.INT32, TensorProto.INT64}
 
 
 def simplify(graph: onnx.ModelProto) -> None:
     """Shorten `graph` in place, its function bitwise the same.
 
     The tracer writes every constant anew for every use and slices axis by axis; engines copy the data at each slice.
+    Indices are held within a range by Max and Min: TensorRT's Clip takes no integers.
     """
+    _spell_out_integer_clips(graph)
     _share(graph.graph)
     _join_slices(graph.graph)
     _share(graph.graph)
     _drop_unused(graph.graph)
+
+
+def _spell_out_integer_clips(graph: onnx.ModelProto) -> None:
+    """Clip of integers as Max, then Min, which every engine has for them."""
+    inferred = onnx.shape_inference.infer_shapes(graph).graph
+    kinds = {each.name: each.type.tensor_type.elem_type for each in (*inferred.value_info, *inferred.input)}
+    kept: list[onnx.NodeProto] = []
+    for node in graph.graph.node:
+        if node.op_type != "Clip" or kinds.get(node.input[0]) not in INTEGERS:
+            kept.append(node)
+            continue
+        limits = [("Max", node.input[1:2]), ("Min", node.input[2:3])]
+        steps = [(operator, limit[0]) for operator, limit in limits if limit and limit[0]]
+        value = node.input[0]
+        for index, (operator, limit) in enumerate(steps):
+            result = node.output[0] if index == len(steps) - 1 else f"{node.output[0]}/{operator}"
+            kept.append(onnx.helper.make_node(operator, [value, limit], [result], name=f"{node.name}/{operator}"))
+            value = result
+    del graph.graph.node[:]
+    graph.graph.node.extend(kept)
 
 
 def _share(body: onnx.GraphProto) -> None:

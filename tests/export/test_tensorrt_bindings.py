@@ -36,7 +36,8 @@ FUNCTIONS = (
 )  # fmt: skip
 LIBRARIES = ("libnvinfer.so.11", "libnvonnxparser.so.11", "libnvinfer_plugin.so.11")
 CLASSES = {  # what our code calls an object -> its class
-    "trt": "", "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser", "config": "IBuilderConfig",
+    "trt": "", "builder": "Builder",
+    "network": "INetworkDefinition", "parser": "OnnxParser", "config": "IBuilderConfig",
     "built": "IOptimizationProfile", "cache": "ITimingCache", "runtime": "Runtime", "engine": "ICudaEngine",
     "context": "IExecutionContext",
 }  # fmt: skip
