@@ -15,8 +15,9 @@ LAT, LON = -2, -1
 def mirror_ends(tiles: npt.NDArray[np.floating[Any]], plan: Plan, indices: Iterable[int]) -> None:
     """Continue gathered tiles beyond the ends of a region, in place: 2·x(end) - x(as far within).
 
-    What goes up towards an end goes on doing so: a ramp stays a ramp, and no end looks like a plateau. A region
-    smaller than the halo is mirrored again at what was mirrored. Rims across a pole or around the globe are left.
+    What goes up towards an end goes on doing so: a ramp stays a ramp, and no end looks like a plateau. Farther out than
+    the region is long, the last value is held: a few cells know no trend beyond that. Rims across a pole or around the
+    globe are left.
 
     Args:
         tiles: (N, ..., h, w), halo included, as `tiling.gather` gives them.
@@ -38,7 +39,6 @@ def mirror_ends(tiles: npt.NDArray[np.floating[Any]], plan: Plan, indices: Itera
 
 def _mirror(cells: npt.NDArray[np.floating[Any]], inside: int) -> None:
     """(n, ...) whose first `inside` cells are of the region: the others are filled."""
-    while inside < len(cells):
-        last, count = inside - 1, min(inside - 1, len(cells) - inside)
-        cells[inside : inside + count] = 2 * cells[last] - cells[last - count : last][::-1]
-        inside += count
+    last, count = inside - 1, min(inside - 1, len(cells) - inside)
+    cells[inside : inside + count] = 2 * cells[last] - cells[last - count : last][::-1]
+    cells[inside + count :] = cells[inside + count - 1]
