@@ -108,6 +108,7 @@ class KernelFactorized(nn.Module):
         for block in residual.blocks:
             features = block(features)
         tail = residual.tail
+        fine: Tensor
         if self.base is None:
             fine = operators.conv_shuffle(features, tail.weight, tail.bias, s, self.precision).float()
         else:
