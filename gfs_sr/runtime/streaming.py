@@ -50,7 +50,7 @@ def stream(
     """See `Upscaler.stream`.
 
     Raises:
-        UsageError: the model sees all frames at once, so it cannot stream.
+        UsageError: the model sees all frames at once, so it cannot stream; or times are asked for one by one.
         UnsortedTimes: a frame is older than the one before, or as old.
         GapInLeadTimes: the step changes.
     """
@@ -62,6 +62,10 @@ def stream(
     if contract.denoising is not None:
         raise UsageError(
             f"{contract.name} draws members step by step over whole frames", "stream", "use upscale, frame by frame"
+        )
+    if request.times is not None and request.times.kind not in ("step", "fractions"):
+        raise UsageError(
+            "a stream does not know its end, and times are asked for one by one", "stream", "give a step or fractions"
         )
     halo = halo_of(contract)
     runner = _Runner(backend, variables, grid, request, memory_bytes)
