@@ -14,12 +14,14 @@ from gfs_sr.models.dl4ds import MEMBERS, Dl4ds, Dl4dsConfig
 from gfs_sr.models.edm import Edm, EdmConfig, Vp, VpConfig
 from gfs_sr.models.factorized import Factorized, FactorizedConfig
 from gfs_sr.models.fused import Fused, FusedConfig
+from gfs_sr.models.geodiff import Geodiff, GeodiffConfig
+from gfs_sr.models.geodiff_members import GeodiffMembers, GeodiffMembersConfig
 from gfs_sr.models.model import SURFACE, Model, ModelConfig
 from gfs_sr.models.temdeep import Temdeep, TemdeepConfig
 from gfs_sr.models.temdeep_narrow import TemdeepNarrow, TemdeepNarrowConfig
 from gfs_sr.models.unet import Unet, UnetConfig
 
-Training = Literal["supervised", "adversarial", "diffusion", "self-supervised"]
+Training = Literal["supervised", "adversarial", "diffusion", "self-supervised", "physics-informed"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ FAMILIES: dict[str, Family] = {
     "temdeep_narrow": Family(TemdeepNarrow, TemdeepNarrowConfig),
     "edm": Family(Edm, EdmConfig),
     "vp": Family(Vp, VpConfig),
+    "geodiff": Family(Geodiff, GeodiffConfig),
+    "geodiff_members": Family(GeodiffMembers, GeodiffMembersConfig),
 }
 
 TEMDEEP_VARIANTS: dict[str, dict[str, Any]] = {
@@ -93,6 +97,7 @@ SMALL: Final[dict[str, Any]] = {
     "width": 32, "multipliers": (1, 2), "blocks": 1, "patch_size": 3, "factors": (2,), "dropout": 0.0,
     "attention": "none", "normalization": "cell",
 }  # fmt: skip
+COLUMN: Final[dict[str, Any]] = {"width": 16, "multipliers": (1, 2), "head_width": 16, "stem": 3}
 
 VARIANTS = (
     Variant("interpolation", "interpolation"),
@@ -114,6 +119,13 @@ VARIANTS = (
     Variant("edm-seed", "edm", LARGE_SCALE, training="diffusion"),
     Variant("vp", "vp", {"variables": SURFACE, "shared": True, **SMALL}, training="diffusion"),
     Variant("vp-seed", "vp", LARGE_SCALE, training="diffusion"),
+    Variant("geodiff", "geodiff", {**COLUMN, "heads": 2}, training="physics-informed"),
+    Variant("geodiff-no-prior", "geodiff", {**COLUMN, "heads": 2, "prior": False}, training="physics-informed"),
+    Variant("geodiff-no-omega", "geodiff", {**COLUMN, "heads": 2, "omega": "none"}, training="physics-informed"),
+    Variant("geodiff-time", "geodiff", {**COLUMN, "heads": 2, "depth": "time"}, training="physics-informed"),
+    Variant("geodiff-seed", "geodiff", training="physics-informed"),
+    Variant("geodiff-members", "geodiff_members", {**COLUMN, "attention_heads": 2}, training="diffusion"),
+    Variant("geodiff-members-seed", "geodiff_members", training="diffusion"),
     *(Variant(member.name, "dl4ds", member.config) for member in MEMBERS),
     *(Variant(f"{member.name}-cgan", "dl4ds", member.config, training="adversarial") for member in MEMBERS),
 )

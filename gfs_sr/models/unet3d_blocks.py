@@ -104,7 +104,8 @@ class FullAttention(nn.Module):
         """(N·F, C, H, W)."""
         rows, columns = x.shape[-2:]
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (N·F, H·W, C)
-        q, k, v = self.into(tokens).unflatten(-1, (3, self.heads, self.width)).permute(2, 0, 3, 1, 4)
+        into: Tensor = self.into(tokens)
+        q, k, v = into.reshape(*into.shape[:2], 3, self.heads, self.width).permute(2, 0, 3, 1, 4)
         found = attend(q, k, v).transpose(1, 2).flatten(2)
         out: Tensor = x + self.out(found).transpose(1, 2).reshape(*x.shape[:2], rows, columns)
         return out
@@ -124,7 +125,7 @@ class Rotary(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., F, width)."""
         angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.frequencies
-        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+        even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
         cosine, sine = angles.cos(), angles.sin()
         return torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], dim=-1).flatten(-2)
 
@@ -166,7 +167,8 @@ class SliceAttention(nn.Module):
         """(N·F, C, H, W), `slices` being F and `bias` (heads, F, F)."""
         channels, rows, columns = x.shape[1:]
         tokens = self.norm(x).reshape(-1, slices, channels, rows * columns).permute(0, 3, 1, 2)  # (N, H·W, F, C)
-        q, k, v = self.into(tokens).unflatten(-1, (3, self.heads, self.width)).permute(3, 0, 1, 4, 2, 5)
+        into: Tensor = self.into(tokens)
+        q, k, v = into.reshape(*into.shape[:3], 3, self.heads, self.width).permute(3, 0, 1, 4, 2, 5)
         found = attend(self.rotary(q), self.rotary(k), v, bias).transpose(2, 3).flatten(3)
         mixed = self.out(found).permute(0, 2, 3, 1)
         out: Tensor = x + mixed.reshape(-1, channels, rows, columns)

@@ -125,6 +125,9 @@ def predictor_fields(predictors: Sequence[Predictor], times: TimeArray, lat: Flo
         elif predictor.name == "latitude":
             shape = (times.size, lat.size, lon.size)
             fields.append(np.broadcast_to(np.deg2rad(lat)[None, :, None], shape))
+        elif predictor.name == "longitude":
+            shape = (times.size, lat.size, lon.size)
+            fields.append(np.broadcast_to(np.deg2rad(lon)[None, None, :], shape))
         elif parts is not None and predictor.name in sun:
             fields.append(parts[:, sun[predictor.name]])
         else:
