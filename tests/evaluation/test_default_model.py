@@ -15,7 +15,7 @@ DAY = tuple(SAMPLE / f"arpege_{part}_NW_20180501000000.grib" for part in ("2m", 
 @pytest.mark.filterwarnings("ignore::gfs_sr.errors.NegativeSkillWarning")  # the manifests state their losses too
 @pytest.mark.parametrize("alias", ["default", "default-cell"])
 def test_s000_21_the_default_model_beats_every_interpolation_on_held_out_data(alias: str) -> None:
-    # of the seed's five variables ARPEGE lacks surface pressure, which docs/models/folds.csv scores
+    # of the seed's five variables ARPEGE lacks surface pressure, which docs/models/folds-node.csv scores
     with Upscaler.open(alias) as upscaler:
         evaluation = evaluate(Subject.of(upscaler), Settings(DAY, metrics=(), by_terrain=False))
     lines = [line for line in evaluation.lines() if line.task == "joint" and line.lead_class == "interpolated"]
