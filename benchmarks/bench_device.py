@@ -18,7 +18,7 @@ from gfs_sr.models.on_kernels import on_kernels
 from gfs_sr.runtime.backends.choice import smooth_inputs
 from gfs_sr.runtime.backends.registry import make_backend
 from gfs_sr.runtime.backends.torch_device import SLOTS
-from gfs_sr.runtime.backends.torch_lanes import Lanes, Slot
+from gfs_sr.runtime.backends.torch_lanes import Lane, Lanes, Program
 from tests.weights import published_weights
 
 CONFIGS = {"factorized": {"family": "factorized"}, "fused": {"family": "fused", "variables": [
@@ -75,13 +75,15 @@ def bench_resident(benchmark, family, implementation):
     contract = models.build(CONFIGS[family]).make_contract(name=family)
     given = {name: torch.from_numpy(array) for name, array in smooth_inputs(contract, CORE).items()}
     B, T, C, H, W = CORE
-    shape = (B, 6 * T, C, 6 * H, 6 * W)
-    forms = {name: (tuple(each.shape), each.dtype) for name, each in given.items()}
-    slot = Slot(run, Lanes(device), forms, {"fine": shape}, captured=True)
-    slot.start(given, None, lambda failing, step: step()).done()  # warms up and captures
+    lanes = Lanes(device)
+    program = Program(run, lanes, captured=True)
+    with torch.inference_mode(), lanes.on(Lane.COMPUTE):
+        program({name: each.to(device) for name, each in given.items()})  # warms up and captures
+
+    torch.cuda.synchronize()
 
     def once():
-        slot._graph.replay()
+        program.graph.replay()
         torch.cuda.synchronize()
 
     benchmark.pedantic(once, rounds=10, warmup_rounds=2)
@@ -131,7 +133,7 @@ def bench_host_to_host(benchmark, family, tmp_path):
         outward = torch.from_numpy(fines[0])
         own = {name: torch.from_numpy(array) for name, array in inputs[0].items()}
         alone = {
-            "compute": timed(slot._graph.replay, device),
+            "compute": timed(slot._program.graph.replay, device),
             "copy in": timed(lambda: [slot._inputs[name].copy_(each, non_blocking=True) for name, each in own.items()],
                              device),
             "copy out": timed(lambda: outward.copy_(on_device, non_blocking=True), device),

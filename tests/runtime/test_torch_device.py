@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from gfs_sr.runtime.backends import open_backend  # noqa: E402
 from gfs_sr.runtime.backends.choice import smooth_inputs  # noqa: E402
 from gfs_sr.runtime.backends.registry import make_backend  # noqa: E402
 from gfs_sr.runtime.backends.torch_device import MOST_SHAPES, TorchCudaBackend  # noqa: E402
-from gfs_sr.runtime.backends.torch_lanes import Flight, Lanes, Slot, host  # noqa: E402
+from gfs_sr.runtime.backends.torch_lanes import Flight, Lanes, Program, Slot, host  # noqa: E402
 from tests.runtime.test_backends import TestTorch as OnTorch  # noqa: E402
 from tests.weights import published_weights  # noqa: E402
 
@@ -173,7 +175,8 @@ class ScriptedLanes(Lanes):
 
 def test_a_slot_s_lanes_wait_for_each_other_and_for_nothing_else():
     lanes = ScriptedLanes()
-    slot = Slot(lambda x: 2 * x, lanes, {"x": ((3,), torch.float32)}, {"fine": (3,)}, captured=True)
+    program = Program(lambda x: 2 * x, lanes, captured=True)
+    slot = Slot(program, lanes, {"x": ((3,), torch.float32)}, {"fine": (3,)})
     fine = np.zeros(3, np.float32)
     for turn in range(2):
         slot.start({"x": torch.full((3,), float(turn))}, fine, lambda failing, step: step()).done()
@@ -186,6 +189,61 @@ def test_a_slot_s_lanes_wait_for_each_other_and_for_nothing_else():
         ("COMPUTE", "waits for", "OUT 0"),  # its results were copied out
         ("OUT", "waits for", "COMPUTE 1"),
     ]
+
+
+@pytest.fixture
+def scripted_graphs(monkeypatch):
+    """CUDA graphs that compute the captured calls again, into the very results of the capture."""
+    made = []
+
+    class Graph:
+        def __init__(self):
+            made.append(self)
+
+        def replay(self):
+            for kept, fresh in zip(self.results(), self.forward(), strict=True):
+                kept.copy_(fresh)
+
+    @contextmanager
+    def capture(graph, stream, capture_error_mode):
+        assert capture_error_mode == "thread_local"
+        yield
+        # what a capture gives was not computed
+        for result in graph.results():
+            result.fill_(torch.nan)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(synchronize=lambda: None))
+    return made
+
+
+def test_slots_share_one_graph_and_keep_their_own_results(scripted_graphs, monkeypatch):
+    calls = []
+
+    def run(x):
+        calls.append(x)
+        return 2 * x
+
+    lanes = Lanes(torch.device("cpu"))
+    program = Program(run, lanes, captured=True)
+    program.is_captured = True  # as on a GPU
+    init = torch.cuda.CUDAGraph.__init__
+
+    def bound(graph):
+        init(graph)
+        graph.results = lambda: program._results
+        graph.forward = lambda: program._forward(program._inputs)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "__init__", bound)
+    slots = [Slot(program, lanes, {"x": ((3,), torch.float32)}, {"fine": (3,)}) for _ in range(2)]
+    for turn in range(4):
+        slots[turn % 2].start({"x": torch.full((3,), float(turn))}, None, lambda failing, step: step()).done()
+    assert len(scripted_graphs) == 1
+    assert len({each.data_ptr() for each in calls}) == 1  # a graph knows addresses
+    np.testing.assert_array_equal(slots[0].landing["fine"], 4)
+    np.testing.assert_array_equal(slots[1].landing["fine"], 6)
+    np.testing.assert_array_equal(slots[0]._results[0], 4)  # not overwritten on the device by the batch after
 
 
 def test_what_fails_on_the_device_is_raised_by_whoever_waits(artifact):

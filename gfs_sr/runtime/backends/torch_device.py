@@ -178,17 +178,17 @@ class TorchDeviceBackend(Backend):
 
     def _slot(self, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> "Slot":
         """The next of the slots for these shapes; the shapes that were not met for longest leave."""
-        from gfs_sr.runtime.backends.torch_lanes import Slot
+        from gfs_sr.runtime.backends.torch_lanes import Program, Slot
 
         assert self._lanes is not None  # callers have checked that the backend is active
         key: Shapes = tuple(inputs[name].shape for name in self.signature.inputs)
         slots = self._slots.pop(key, None)
         if slots is None:
             tensors = self._tensors({name: inputs[name] for name in self.signature.inputs})
-            run = self._runner(tensors)
+            program = Program(self._with_settings(self._runner(tensors)), self._lanes, captured=self.cuda_graph)
             forms = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
             count = SLOTS if self._lanes.device.type == "cuda" else 1
-            slots = [Slot(run, self._lanes, forms, shapes, captured=self.cuda_graph) for _ in range(count)]
+            slots = [Slot(program, self._lanes, forms, shapes) for _ in range(count)]
             if len(self._slots) == MOST_SHAPES:
                 _, oldest = self._slots.popitem(last=False)
                 for slot in oldest:
@@ -199,15 +199,16 @@ class TorchDeviceBackend(Backend):
 
     def _runner(self, example: Mapping[str, "torch.Tensor"]) -> Callable[..., Any]:
         """What computes batches shaped as `example`, from tensors on the device by name."""
-        import torch
+        assert self._network is not None  # callers have checked that the backend is active
+        return self._network
 
-        network = self._network
-        assert network is not None  # callers have checked that the backend is active
+    def _with_settings(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        import torch
 
         def run(**inputs: "torch.Tensor") -> Any:
             # TF32's 10 bits of mantissa would pass for fp32; matrix products have it off by default
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True, allow_tf32=False):
-                return network(**inputs)
+                return compute(**inputs)
 
         return run
 

@@ -86,40 +86,76 @@ class Flight:
             self._landed = True
 
 
+class Program:
+    """What computes batches of one shape: on a GPU one CUDA graph, so that the host launches once for all layers.
+
+    There is one graph, with inputs and results of its own, whatever the number of slots: a graph's memory holds every
+    intermediate field.
+    """
+
+    def __init__(self, run: Callable[..., Any], lanes: Lanes, *, captured: bool) -> None:
+        self._run, self._device = run, lanes.device
+        self.is_captured = captured and lanes.device.type == "cuda"
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: dict[str, Tensor] = {}
+        self._results: tuple[Tensor, ...] = ()
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Enqueue on the current stream; where a graph was captured, the next call overwrites the results."""
+        if not self.is_captured:
+            return self._forward(inputs)
+        if self.graph is None:
+            self._inputs = {name: tensor.clone() for name, tensor in inputs.items()}
+            self.graph = self._capture()
+        for name, tensor in inputs.items():
+            self._inputs[name].copy_(tensor)
+        self.graph.replay()
+        return self._results
+
+    def _capture(self) -> "torch.cuda.CUDAGraph":
+        for _ in range(WARM_UPS):
+            self._forward(self._inputs)
+        stream = torch.cuda.current_stream(self._device)
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # other threads copy to and from pinned memory meanwhile, which is no part of the capture
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            self._results = self._forward(self._inputs)
+        return graph
+
+    def _forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        given = self._run(**inputs)
+        return tuple(each.float().contiguous() for each in (given if isinstance(given, tuple) else (given,)))
+
+
 class Slot:
-    """One batch's place on the device: inputs and results that keep their addresses, the graph between them."""
+    """One batch's place on the device, from when it is copied in until it was copied out."""
 
     def __init__(
         self,
-        run: Callable[..., Any],
+        program: Program,
         lanes: Lanes,
         shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
         results: Mapping[str, tuple[int, ...]],
-        *,
-        captured: bool,
     ) -> None:
-        self._run, self._lanes = run, lanes
-        self._captured = captured and lanes.device.type == "cuda"
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._program, self._lanes, self._shapes = program, lanes, results
         with lanes.on(Lane.IN):
             self._inputs = {
                 name: torch.empty(shape, dtype=dtype, device=lanes.device) for name, (shape, dtype) in shapes.items()
             }
         self._results: tuple[Tensor, ...] = ()
-        self.landing = {name: host(shape, lanes.device) for name, shape in results.items()}
+        self._landing: dict[str, Tensor] = {}
         self._computed: torch.cuda.Event | None = None
         self._copied_out: torch.cuda.Event | None = None
         self._flight: Flight | None = None
 
     def start(self, given: Mapping[str, Tensor], into: Array | None, guarded: Callable[..., Any]) -> Flight:
-        """Enqueue one batch, its first result for `into`; None leaves all results in `landing`."""
+        """Enqueue one batch, its only result for `into`; None leaves all results in `landing`."""
         if self._flight is not None:
             self._flight.done()  # what it left in `landing` has been read
         lanes = self._lanes
         direct = into is not None and into.flags.c_contiguous and into.flags.aligned
-        targets = list(self.landing.values())
-        if direct:
-            targets[0] = torch.from_numpy(into)
+        targets = [torch.from_numpy(into)] if direct else list(self.landing.values())
         with torch.inference_mode():
             with lanes.on(Lane.IN):
                 lanes.after(Lane.IN, self._computed)
@@ -145,31 +181,27 @@ class Slot:
         self._flight = Flight(copied_in, self._copied_out, landing, guarded)
         return self._flight
 
+    @property
+    def landing(self) -> Mapping[str, Tensor]:
+        """The results on the host, where nobody gave a place for them."""
+        if not self._landing:
+            self._landing = {name: host(shape, self._lanes.device) for name, shape in self._shapes.items()}
+        return self._landing
+
     def drain(self) -> None:
         """Wait until nothing of this slot is on its way."""
         if self._flight is not None:
             self._flight.done()
 
     def _compute(self) -> None:
-        if self._graph is not None:
-            self._graph.replay()
+        results = self._program(self._inputs)
+        if not self._program.is_captured:
+            self._results = results
             return
-        if not self._captured:
-            self._results = self._forward()
-            return
-        for _ in range(WARM_UPS):
-            self._forward()
-        torch.cuda.current_stream(self._lanes.device).synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # other threads copy to and from pinned memory meanwhile, which is no part of the capture
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-            self._results = self._forward()
-        self._graph = graph
-        graph.replay()
-
-    def _forward(self) -> tuple[Tensor, ...]:
-        given = self._run(**self._inputs)
-        return tuple(each.float().contiguous() for each in (given if isinstance(given, tuple) else (given,)))
+        if not self._results:
+            self._results = tuple(torch.empty_like(each) for each in results)
+        for own, result in zip(self._results, results, strict=True):
+            own.copy_(result)  # the graph's own result is overwritten by the next batch
 
 
 def host(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
