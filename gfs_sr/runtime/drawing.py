@@ -149,7 +149,7 @@ class Drawing:
         rows = slice(region.fine_row, region.fine_row + region.rows)
         columns = slice(job.horizontal.columns.start, job.horizontal.columns.start + region.columns)
         for channel, name in enumerate(job.outputs):
-            amounts = np.maximum(contract.normalization[name].denormalize(fine[:, channel]), 0.0)
+            amounts = np.clip(contract.normalization[name].denormalize(fine[:, channel]), *lookup(name).bounds)
             adds = lookup(name).time_kind is TimeKind.ACCUMULATED
             given = coarse[:, job.inputs.index(name)]
             for place, change in enumerate(correction(amounts[: r * len(given)], given, area, s, r, adds=adds)):

@@ -4,7 +4,7 @@ import numpy as np
 
 from gfs_sr.contract import Halo
 from gfs_sr.errors import MemoryBudgetTooSmall, UsageError
-from gfs_sr.runtime.planner import SINK_BYTES, resident_now_bytes
+from gfs_sr.runtime.planner import SINK_BYTES, UNLIMITED, resident_now_bytes
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
 
@@ -38,13 +38,14 @@ def canvas_bytes(job: Job) -> int:
     return 4 * cells * frames * (3 * variables + conditions + FIELDS * drawn)
 
 
-def plan_steps(job: Job, tile: int | None, free_bytes: int | None) -> Plan:
+def plan_steps(job: Job, tile: int | None, budget_bytes: int | None, sink_bytes: int = 0) -> Plan:
     """Tiles of the denoiser, in coarse cells with their halo; one where it sees everything, but see `is_blended`.
 
     Args:
         job: what is drawn.
         tile: side of a core, in place of the planner's choice.
-        free_bytes: most that one tile may take; None lets it take what is reasonable.
+        budget_bytes: most that the process may take; None lets a tile take what is reasonable.
+        sink_bytes: what the sink keeps in memory.
 
     Raises:
         MemoryBudgetTooSmall: not even the smallest tile fits.
@@ -69,22 +70,21 @@ def plan_steps(job: Job, tile: int | None, free_bytes: int | None) -> Plan:
         queue_depth=0,
         frame_bytes=fine * (4.0 * (2 * variables + conditions) + denoising.bytes_per_cell * variables),
     )
+    grid, fixed = job.horizontal.coarse, fixed_bytes(job, sink_bytes)
+    free = DEFAULT_STEP_BYTES if budget_bytes is None else int(STEP_SHARE * max(0, budget_bytes - fixed))
     try:
-        return make_plan(
-            job.horizontal.coarse,
-            frames,
-            halo,
-            footprint,
-            core=tile,
-            time_core=frames,
-            memory_bytes=DEFAULT_STEP_BYTES if free_bytes is None else max(0, free_bytes),
-        )
-    except MemoryBudgetTooSmall:
-        if free_bytes is None:  # nothing was promised
-            return make_plan(
-                job.horizontal.coarse, frames, halo, footprint, core=tile, time_core=frames, memory_bytes=1 << 62
-            )
-        raise
+        return make_plan(grid, frames, halo, footprint, core=tile, time_core=frames, memory_bytes=free)
+    except MemoryBudgetTooSmall as error:
+        least = tile if tile is not None or budget_bytes is None else 1
+        plan = make_plan(grid, frames, halo, footprint, core=least, time_core=frames, memory_bytes=UNLIMITED)
+        if budget_bytes is None:  # nothing was promised
+            return plan
+        needed = -(-int(fixed + step_bytes(job, plan) / STEP_SHARE) // 2**20)
+        raise MemoryBudgetTooSmall(
+            f"{budget_bytes / 2**20:.0f} MiB were allowed, and drawing members needs {needed} MiB at least",
+            error.where,
+            f"give --memory {needed}MiB or more, fewer variables, or a smaller region",
+        ) from error
 
 
 def step_bytes(job: Job, plan: Plan) -> int:
@@ -97,12 +97,9 @@ def step_bytes(job: Job, plan: Plan) -> int:
     return int(cells * (4.0 * (2 * variables + denoising.condition) + denoising.bytes_per_cell * variables))
 
 
-def free_for_steps(job: Job, budget_bytes: int | None, sink_bytes: int) -> int | None:
-    """What of a budget is left for one tile of the denoiser; None where nothing was promised."""
-    if budget_bytes is None:
-        return None
-    fixed = resident_now_bytes() + SINK_BYTES + sink_bytes + canvas_bytes(job)
-    return int(STEP_SHARE * max(0, budget_bytes - fixed))
+def fixed_bytes(job: Job, sink_bytes: int) -> int:
+    """What a drawing takes whatever its tiles."""
+    return resident_now_bytes() + SINK_BYTES + sink_bytes + canvas_bytes(job)
 
 
 def _overlap(job: Job, tile: int) -> Halo:

@@ -29,7 +29,7 @@ from gfs_sr.runtime.request import Job, Request, prepare
 from gfs_sr.runtime.sink import FileSink, FloatField, MemorySink, Sink
 from gfs_sr.runtime.stages import Stages
 from gfs_sr.runtime.statics import open_job_statics
-from gfs_sr.runtime.step_plan import canvas_bytes, frames_at_once, free_for_steps, plan_steps, step_bytes
+from gfs_sr.runtime.step_plan import canvas_bytes, frames_at_once, plan_steps, step_bytes
 from gfs_sr.runtime.streaming import FineFrame, stream
 from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
 from gfs_sr.runtime.tiling import Plan
@@ -220,7 +220,7 @@ class Upscaler:
         """As `_run`, of a model that denoises."""
         held = sink.resident_bytes(job.output_cells)
         budget = request.memory_bytes or self._memory_bytes
-        steps = plan_steps(job, request.tile, free_for_steps(job, budget, held))
+        steps = plan_steps(job, request.tile, budget, held)
         held += canvas_bytes(job) + step_bytes(job, steps)
         denoising = job.contract.denoising
         if denoising is not None and denoising.halo == "global":  # its conditions may be led by the whole field too
