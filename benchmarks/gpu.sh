@@ -94,7 +94,7 @@ fi
 GPU=no
 "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' > /dev/null 2>&1 && GPU=yes
 # the project's own settings ask for plugins and for no warnings, which another PyTorch would not keep
-TESTS=("$PYTHON" -m pytest -o addopts= -o filterwarnings= -p no:cacheprovider -q -rs
+TESTS=("$PYTHON" -m pytest -o addopts= -o filterwarnings= -p no:cacheprovider -q -rs -m "not slow"
   --continue-on-collection-errors)
 BENCH=("${TESTS[@]}" --benchmark-enable --record --results "$RESULTS")
 
@@ -113,7 +113,7 @@ else
   else
     note test-kernels skipped 0 "no triton"
   fi
-  step test-parity 150 "${TESTS[@]}" tests/gpu tests/runtime/test_torch_device.py
+  step test-parity 170 "${TESTS[@]}" tests/gpu tests/runtime/test_torch_device.py
   if has pytest_benchmark; then
     step bench-kernels 110 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-kernels.json" benchmarks/bench_kernels.py
     step bench-device 200 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-device.json" benchmarks/bench_device.py

@@ -16,6 +16,12 @@ def device():
 
 
 @pytest.fixture(autouse=True)
+def no_tf32(monkeypatch):
+    """References are fp32: cuDNN would compute convolutions with 10 bits of mantissa, if it may."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.fixture(autouse=True)
 def empty_is_nan():
     """`torch.empty` yields NaN, so that a cell which no program wrote shows."""
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -38,6 +38,12 @@ def operated_by(request, monkeypatch):
         monkeypatch.setattr(operators, name, launch)
 
 
+def given_by(network, inputs, device):
+    """What `network` gives on `device`, on the CPU."""
+    placed = {name: each.to(device) for name, each in inputs.items()}
+    return network.to(device)(**placed).cpu()
+
+
 def factorized(**others):
     model = models.build(FACTORIZED | others).eval()
     inputs = {"coarse": coarse_input(model.margin, channels=2, rows=2, columns=3, frames=1)}
@@ -61,39 +67,40 @@ def factorized(**others):
     ],
     ids=lambda others: "-".join(others) or "plain",
 )
-def test_factorized_on_the_kernels_is_factorized(operated_by, others):
+def test_factorized_on_the_kernels_is_factorized(operated_by, device, others):
     model, inputs = factorized(**others)
-    torch.testing.assert_close(on_kernels(model)(**inputs), model(**inputs), rtol=1e-5, atol=1e-5)
+    given = given_by(on_kernels(model), inputs, device)
+    torch.testing.assert_close(given, model(**inputs), rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("registration", "r"), [(Registration.NODE, 3), (Registration.CELL, 1)])
-def test_fused_on_the_kernels_is_fused(operated_by, registration, r):
+def test_fused_on_the_kernels_is_fused(operated_by, device, registration, r):
     model = shake(small(scale_factor=2, time_factor=r, registration=registration, blocks=1)).eval()
     inputs = all_inputs(model, frames=1, rows=2, columns=1)
     truth = model(**inputs)
     assert truth.abs().max() > 5  # the residual takes part
-    torch.testing.assert_close(on_kernels(model)(**inputs), truth, rtol=0, atol=3e-5)
+    torch.testing.assert_close(given_by(on_kernels(model), inputs, device), truth, rtol=0, atol=3e-5)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_in_half_precision_only_the_residual_is_rounded(operated_by, dtype):
+def test_in_half_precision_only_the_residual_is_rounded(operated_by, device, dtype):
     model, inputs = factorized()
     truth = model(**inputs)
     residual = truth - model.base.within(inputs["coarse"], model.margin)
-    given = on_kernels(model, dtype)(**inputs)
+    given = given_by(on_kernels(model, dtype), inputs, device)
     assert given.dtype == torch.float32
     # 8 and 11 significant bits through five layers
     assert (given - truth).abs().max() < (6e-2 if dtype == torch.bfloat16 else 8e-3) * residual.abs().max()
 
 
 @torch.inference_mode()
-def test_fused_in_bf16_stays_near():
+def test_fused_in_bf16_stays_near(device):
     model = shake(small(scale_factor=2, time_factor=3)).eval()
     inputs = all_inputs(model, frames=1, rows=3, columns=4)
     truth = model(**inputs)
-    given = on_kernels(model, torch.bfloat16)(**inputs)
+    given = given_by(on_kernels(model, torch.bfloat16), inputs, device)
     assert given.dtype == torch.float32
     assert (given - truth).abs().max() < 6e-2 * (truth - model.baseline(inputs["coarse"])).abs().max()
 
