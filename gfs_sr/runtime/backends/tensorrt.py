@@ -98,10 +98,11 @@ def execution(engine: Any, example: Mapping[str, "torch.Tensor"], outputs: tuple
     def run(**inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         for name, tensor in inputs.items():
             context.set_tensor_address(name, tensor.data_ptr())
+            device = tensor.device
         for name in outputs:
             if name not in given:
                 shape = tuple(context.get_tensor_shape(name))
-                given[name] = torch.empty(shape, dtype=torch.float32, device="cuda")
+                given[name] = torch.empty(shape, dtype=torch.float32, device=device)
             context.set_tensor_address(name, given[name].data_ptr())
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise BackendFailed("TensorRT could not enqueue the batch", "tensorrt", "its own messages stand above")
