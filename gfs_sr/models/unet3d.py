@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gfs_sr.models.unet3d_blocks import (
     FullAttention,
     LinearAttention,
+    Order,
     PositionBias,
     ResidualBlock,
     Rotary,
@@ -73,16 +74,16 @@ class StepEmbedding(nn.Module):
 class Stage(nn.Module):
     """Two blocks and attention of one level, on the way down or up."""
 
-    def __init__(self, channels_in: int, channels: int, lead: int, config: VolumeConfig, rotary: Rotary) -> None:
+    def __init__(self, channels_in: int, channels: int, lead: int, config: VolumeConfig) -> None:
         super().__init__()
         self.first = ResidualBlock(channels_in, channels, lead)
         self.second = ResidualBlock(channels, channels, lead)
         self.space = LinearAttention(channels, config.heads, config.head_width)
-        self.slices = SliceAttention(channels, config.heads, config.head_width, rotary)
+        self.slices = SliceAttention(channels, config.heads, config.head_width)
 
-    def forward(self, x: Tensor, lead: Tensor | None, bias: Tensor, slices: int) -> Tensor:
+    def forward(self, x: Tensor, lead: Tensor | None, order: Order) -> Tensor:
         """(N·F, C, H, W)."""
-        out: Tensor = self.slices(self.space(self.second(self.first(x, lead), lead)), bias, slices)
+        out: Tensor = self.slices(self.space(self.second(self.first(x, lead), lead)), order)
         return out
 
 
@@ -91,26 +92,28 @@ class Encoder(nn.Module):
 
     def __init__(self, channels_in: int, config: VolumeConfig, lead: int = 0) -> None:
         super().__init__()
-        rotary = Rotary(config.head_width)
+        self.rotary = Rotary(config.head_width)
         self.bias = PositionBias(config.heads)
         self.stem = nn.Conv2d(channels_in, config.width, config.stem, padding=config.stem // 2)
-        self.stem_slices = SliceAttention(config.width, config.heads, config.head_width, rotary)
+        self.stem_slices = SliceAttention(config.width, config.heads, config.head_width)
         widths = config.widths
         before = (config.width, *widths[:-1])
-        self.stages = nn.ModuleList(Stage(a, b, lead, config, rotary) for a, b in zip(before, widths, strict=True))
+        self.stages = nn.ModuleList(Stage(a, b, lead, config) for a, b in zip(before, widths, strict=True))
         self.halvings = nn.ModuleList(nn.Conv2d(width, width, 4, stride=2, padding=1) for width in widths[:-1])
 
-    def forward(self, x: Tensor, lead: Tensor | None, slices: int) -> tuple[Tensor, list[Tensor], Tensor]:
-        """(N·F, C, H, W) -> (the stem's output, each level's, the position bias)."""
-        bias = self.bias(torch.arange(slices, device=x.device))
-        stem = x = self.stem_slices(self.stem(x), bias, slices)
+    def forward(self, x: Tensor, lead: Tensor | None, slices: int) -> tuple[Tensor, list[Tensor], Order]:
+        """(N·F, C, H, W) -> (the stem's output, each level's, the order of the slices)."""
+        numbers = torch.arange(slices, device=x.device)
+        angles: Tensor = self.rotary(numbers)
+        order = Order(slices, self.bias(numbers), angles.cos(), angles.sin())
+        stem = x = self.stem_slices(self.stem(x), order)
         levels: list[Tensor] = []
         for number, stage in enumerate(self.stages):
             if number:
                 x = self.halvings[number - 1](x)
-            x = stage(x, lead, bias, slices)
+            x = stage(x, lead, order)
             levels.append(x)
-        return stem, levels, bias
+        return stem, levels, order
 
 
 class Unet3d(nn.Module):
@@ -128,14 +131,14 @@ class Unet3d(nn.Module):
         self.rate = 2 ** (len(config.multipliers) - 1)
         self.embedding = StepEmbedding(config.width) if is_led else None
         self.encoder = Encoder(channels_in, config, lead)
-        widths, bottom, rotary = config.widths, config.widths[-1], self.encoder.stem_slices.rotary
+        widths, bottom = config.widths, config.widths[-1]
         self.bottom_first = ResidualBlock(bottom, bottom, lead)
         self.bottom_space = FullAttention(bottom, config.heads, config.head_width)
-        self.bottom_slices = SliceAttention(bottom, config.heads, config.head_width, rotary)
+        self.bottom_slices = SliceAttention(bottom, config.heads, config.head_width)
         self.bottom_second = ResidualBlock(bottom, bottom, lead)
         above = (config.width, *widths[:-1])
         pairs = list(zip(above, widths, strict=True))[::-1]
-        self.stages = nn.ModuleList(Stage(2 * b, a, lead, config, rotary) for a, b in pairs)
+        self.stages = nn.ModuleList(Stage(2 * b, a, lead, config) for a, b in pairs)
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(a, a, 4, stride=2, padding=1) for a, _ in pairs[:-1])
         self.head = ResidualBlock(2 * config.width, config.width)
         self.out = nn.Conv2d(config.width, channels_out, 1)
@@ -160,7 +163,7 @@ class Unet3d(nn.Module):
         if self.embedding is not None:
             assert level is not None  # who builds a led network leads it
             lead = self.embedding(level).repeat_interleave(slices, dim=0)
-        stem, levels, bias = self.encoder(self._whole(x), lead, slices)
+        stem, levels, order = self.encoder(self._whole(x), lead, slices)
         if self.prior is not None and self.zero is not None:
             assert prior is not None  # who builds a network with a prior gives it
             found = self.prior(self._whole(prior), None, slices)[1]
@@ -168,9 +171,9 @@ class Unet3d(nn.Module):
         else:
             added = [torch.zeros((), device=x.device)] * len(levels)
         h = self.bottom_space(self.bottom_first(levels[-1], lead))
-        h = self.bottom_second(self.bottom_slices(h, bias, slices), lead)
+        h = self.bottom_second(self.bottom_slices(h, order), lead)
         for number, stage in enumerate(self.stages):
-            h = stage(torch.cat([h, levels[-1 - number] + added[-1 - number]], dim=1), lead, bias, slices)
+            h = stage(torch.cat([h, levels[-1 - number] + added[-1 - number]], dim=1), lead, order)
             if number < len(self.doublings):
                 h = self.doublings[number](h)
         out = self.out(self.head(torch.cat([h, stem], dim=1)))[..., :rows, :columns]

@@ -4,6 +4,7 @@ Fields are (N·F, C, H, W), the F slices of each of the N samples after one anot
 """
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -111,8 +112,24 @@ class FullAttention(nn.Module):
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class Order:
+    """How slices lie to each other: the same for every attention of a network."""
+
+    slices: int  # F
+    bias: Tensor  # (heads, F, F)
+    cosine: Tensor  # (F, width / 2)
+    sine: Tensor
+
+    def turned(self, x: Tensor) -> Tensor:
+        """(..., F, width): pairs of features turned by the angle of their slice."""
+        even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
+        pairs = [even * self.cosine - odd * self.sine, odd * self.cosine + even * self.sine]
+        return torch.stack(pairs, dim=-1).flatten(-2)
+
+
 class Rotary(nn.Module):
-    """Turns pairs of features by an angle that grows with the slice.
+    """Angles that grow with the slice, at fixed frequencies.
 
     Source: Su et al. 2021 (RoFormer), equation 34.
     """
@@ -122,12 +139,9 @@ class Rotary(nn.Module):
         frequencies = ROTARY_BASE ** (-torch.arange(0, width, 2) / width)
         self.frequencies = nn.Parameter(frequencies, requires_grad=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., F, width)."""
-        angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.frequencies
-        even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
-        cosine, sine = angles.cos(), angles.sin()
-        return torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], dim=-1).flatten(-2)
+    def forward(self, slices: Tensor) -> Tensor:
+        """(F, width / 2) of slices numbered (F,)."""
+        return slices[:, None] * self.frequencies
 
 
 class PositionBias(nn.Module):
@@ -156,20 +170,20 @@ class PositionBias(nn.Module):
 class SliceAttention(nn.Module):
     """Each cell sees itself in every slice, beside a skip."""
 
-    def __init__(self, channels: int, heads: int, head_width: int, rotary: Rotary) -> None:
+    def __init__(self, channels: int, heads: int, head_width: int) -> None:
         super().__init__()
         self.norm = ChannelNorm(channels)
-        self.heads, self.width, self.rotary = heads, head_width, rotary
+        self.heads, self.width = heads, head_width
         self.into = nn.Linear(channels, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, channels, bias=False)
 
-    def forward(self, x: Tensor, bias: Tensor, slices: int) -> Tensor:
-        """(N·F, C, H, W), `slices` being F and `bias` (heads, F, F)."""
+    def forward(self, x: Tensor, order: Order) -> Tensor:
+        """(N·F, C, H, W)."""
         channels, rows, columns = x.shape[1:]
-        tokens = self.norm(x).reshape(-1, slices, channels, rows * columns).permute(0, 3, 1, 2)  # (N, H·W, F, C)
+        tokens = self.norm(x).reshape(-1, order.slices, channels, rows * columns).permute(0, 3, 1, 2)  # (N, H·W, F, C)
         into: Tensor = self.into(tokens)
         q, k, v = into.reshape(*into.shape[:3], 3, self.heads, self.width).permute(3, 0, 1, 4, 2, 5)
-        found = attend(self.rotary(q), self.rotary(k), v, bias).transpose(2, 3).flatten(3)
+        found = attend(order.turned(q), order.turned(k), v, order.bias).transpose(2, 3).flatten(3)
         mixed = self.out(found).permute(0, 2, 3, 1)
         out: Tensor = x + mixed.reshape(-1, channels, rows, columns)
         return out

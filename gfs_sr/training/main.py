@@ -29,6 +29,7 @@ from gfs_sr.training.diffusion import Diffusing
 from gfs_sr.training.distributed import placement
 from gfs_sr.training.estimate import Estimate, Measure
 from gfs_sr.training.loggers import LoggerName, WandbConfig, make_loggers
+from gfs_sr.training.physics import PhysicsInformed
 from gfs_sr.training.plan import Plan, logged_steps, take_up
 from gfs_sr.training.presets import PRESETS, asked_for, last_word
 from gfs_sr.training.resume import LastCheckpoint, WholeFiles
@@ -44,6 +45,7 @@ TRAININGS: dict[str, type[Supervised]] = {
     "adversarial": Adversarial,
     "diffusion": Diffusing,
     "self-supervised": SelfSupervised,
+    "physics-informed": PhysicsInformed,
 }
 
 # what the Trainer would take and a run decides by a key of its own

@@ -18,6 +18,7 @@ from gfs_sr.data.statics import static_blocks
 from gfs_sr.data.transforms import Transform
 from gfs_sr.data.transitions import Transitions, composite_index
 from gfs_sr.data.variables import VARIABLES, base_name, variable_ids
+from gfs_sr.errors import UsageError
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.fields import Fields
 from gfs_sr.training.windows import AxisWindow, TimeWindow, View, draw_axis, draw_cycle, draw_times
@@ -94,6 +95,7 @@ class Task:
     area: bool = False  # samples carry the weights of their cells
     outputs: int | None = None  # of the variables, how many are given out; None: all
     season: bool = False
+    place: bool = False  # latitude and longitude of the coarse cells
     is_bound: bool = False  # to one coarse grid, which starts at the first fine cell
 
     @classmethod
@@ -122,6 +124,7 @@ class Task:
             area=area,
             outputs=None if contract.any_subset else len(contract.outputs),
             season=any(each.name.startswith("season_") for each in contract.predictors),
+            place=any(each.name == "latitude" for each in contract.predictors),
             is_bound=contract.source_grid is not None,
         )
 
@@ -270,8 +273,11 @@ class Sampler:
         if task.statics:
             told = not (augment and rng.random() < UNKNOWN_STATICS)
             sample |= self._statics(fields, view, lat_axis, lon_axis, told)
-        if task.season:
-            sample["predictor_coarse"] = _season(fields, (lat_axis.cells, lon_axis.cells), times)
+        maps = [_season(fields, (lat_axis.cells, lon_axis.cells), times)] if task.season else []
+        if task.place:
+            maps.append(_place(fields, view, lat_axis, lon_axis, times))
+        if maps:
+            sample["predictor_coarse"] = np.concatenate(maps, axis=1)
         if task.sun and stream.kind != "space":
             told = not (augment and rng.random() < UNKNOWN_SUN) and not backwards
             sample |= self._sun(fields, view, lat_axis, lon_axis, times, told)
@@ -474,6 +480,31 @@ def _season(fields: Fields, cells: tuple[int, int], times: TimeWindow) -> Array:
     for frame, moment in enumerate(fields.times[times.coarse]):
         maps[frame, season_of(moment)] = 1.0
     return maps
+
+
+def _place(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow, times: TimeWindow) -> Array:
+    """(T + context, 2, h, w): latitude and longitude of the coarse cells, radians.
+
+    Raises:
+        UsageError: the grid of the fields is unknown.
+    """
+    positions = fields.positions()
+    if positions is None:
+        raise UsageError(
+            "the network asks where cells lie, and the file does not say", f"source {fields.source}", "leave it out"
+        )
+    lat, lon = (view.of(each) for each in positions)
+    ends = []
+    for towards in (np.floor, np.ceil):  # a coarse cell's middle may lie between two fine ones
+        rows, columns = (
+            np.clip(towards(axis.center), 0, size - 1).astype(np.intp)
+            for axis, size in zip((lat_axis, lon_axis), lat.shape, strict=True)
+        )
+        ends.append((lat[rows[:, None], columns], lon[rows[:, None], columns]))
+    (south, west), (north, east) = ends
+    around = (east - west + 180.0) % 360.0 - 180.0  # across the date line
+    place = np.deg2rad(np.stack([(south + north) / 2, west + around / 2])).astype(np.float32)
+    return np.broadcast_to(place, (times.coarse.size, *place.shape))
 
 
 def _area(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow) -> Array:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gfs_sr.models.unet3d import Encoder, StepEmbedding, Unet3d, VolumeConfig
-from gfs_sr.models.unet3d_blocks import FullAttention, LinearAttention, PositionBias, Rotary, SliceAttention
+from gfs_sr.models.unet3d_blocks import FullAttention, LinearAttention, Order, PositionBias, Rotary, SliceAttention
 from gfs_sr.sampling import CosineProcess
 from tests.models.networks import shake
 
@@ -39,8 +39,8 @@ def test_slices_know_each_other_by_attention_and_samples_do_not():
 
 def test_attention_between_slices_is_softmax_of_turned_products_and_a_bias():
     """One cell, one head, written out slice by slice."""
-    attention = shake(SliceAttention(4, 1, 2, Rotary(2)), std=0.7)
-    attention.rotary.frequencies.data.fill_(0.5)
+    attention = shake(SliceAttention(4, 1, 2), std=0.7)
+    angles = 0.5 * torch.arange(3)[:, None]
     x, bias = torch.randn(3, 4, 1, 1), torch.randn(1, 3, 3)
     tokens = attention.norm(x)[..., 0, 0]
     q, k, v = (tokens @ attention.into.weight.T).chunk(3, dim=1)
@@ -55,13 +55,14 @@ def test_attention_between_slices_is_softmax_of_turned_products_and_a_bias():
         scores = torch.stack([turned(q[i], i) @ turned(k[j], j) / math.sqrt(2) + bias[0, i, j] for j in range(3)])
         rows.append(scores.softmax(dim=0) @ v)
     expected = x[..., 0, 0] + torch.stack(rows) @ attention.out.weight.T
-    torch.testing.assert_close(attention(x, bias, 3)[..., 0, 0], expected)
+    torch.testing.assert_close(attention(x, Order(3, bias, angles.cos(), angles.sin()))[..., 0, 0], expected)
 
 
 def test_turns_keep_lengths_and_products_know_only_distances():
-    rotary = Rotary(8)
+    angles = Rotary(8)(torch.arange(6)).detach()
+    order = Order(6, torch.zeros(1, 6, 6), angles.cos(), angles.sin())
     q, k = torch.randn(8), torch.randn(8)
-    at = rotary(torch.stack([q] * 6)), rotary(torch.stack([k] * 6))
+    at = order.turned(torch.stack([q] * 6)), order.turned(torch.stack([k] * 6))
     torch.testing.assert_close(at[0].norm(dim=-1), q.norm().expand(6))
     torch.testing.assert_close(at[0][1] @ at[1][3], at[0][3] @ at[1][5])
 
