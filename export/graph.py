@@ -160,7 +160,7 @@ def _capture(model: nn.Module, contract: Contract, opset: int) -> onnx.ModelProt
 
 def example_inputs(contract: Contract, role: str = MODEL) -> dict[str, torch.Tensor]:
     """Inputs to trace with: no dynamic axis has size 1, which the tracer would take for a constant."""
-    channels = len(contract.inputs)
+    channels = len(contract.outputs if role == DENOISER else contract.inputs)
     traced = max(2, channels - 1) if contract.any_subset and channels > 2 else channels
     bound = contract.source_grid
     rows, columns = (4, 5) if bound is None else (len(bound.lat), len(bound.lon))

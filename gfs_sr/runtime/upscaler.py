@@ -223,7 +223,8 @@ class Upscaler:
         steps = plan_steps(job, request.tile, budget, held)
         held += canvas_bytes(job) + step_bytes(job, steps)
         denoising = job.contract.denoising
-        if denoising is not None and denoising.halo == "global":  # its conditions may be led by the whole field too
+        if denoising is not None and denoising.halo == "global" and job.contract.halo != "global":
+            # its conditions may be led by the whole field too
             request = replace(request, tile=max(job.horizontal.coarse.shape))
         layout = choose_layout(job, request, budget, resident_bytes=held, core_frames=frames_at_once(job))
         store = None
