@@ -12,7 +12,7 @@ import pytest
 from gfs_sr.evaluation import html_tables
 from gfs_sr.evaluation.film import film
 from gfs_sr.evaluation.page import headline, page
-from gfs_sr.evaluation.records import Line
+from gfs_sr.evaluation.records import Line, percent
 from gfs_sr.evaluation.slider import films_html
 
 
@@ -119,7 +119,7 @@ def test_the_verdict_comes_first(real_report, html, outline):
     before_pictures = html[: html.index("<img")]
     for one in evaluation.lines():
         if one.task == "joint" and one.lead_class == "interpolated":
-            assert f"{one.skill_sharpened:+.1%}".replace("-", "−") in before_pictures
+            assert percent(one.skill_sharpened) in before_pictures
     assert evaluation.verdict()[0] in html
 
 
