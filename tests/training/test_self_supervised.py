@@ -12,7 +12,8 @@ from gfs_sr.training import main as training
 from gfs_sr.training.field_set import FieldSet
 from gfs_sr.training.samples import Sampler, StreamConfig, Task
 from gfs_sr.training.windows import draw_cycle, draw_times, generator
-from tests.training.runs import arguments
+from tests.training.runs import Life, arguments, live_all
+from tests.training.test_distributed import assert_same_training, doubled
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning",
@@ -94,3 +95,11 @@ def test_s001_13_it_trains_with_and_without_terrain(tmp_path, terrain):
     (name,) = kept.values  # nine frames of three hours, in one series
     assert kept.times[name][0] == np.datetime64("2018-05-01T00")
     assert abs(kept.kept(name).size - 0.5 * kept.values[name].size) <= 1
+
+
+def test_s001_17_two_processes_give_the_weights_of_one_with_the_doubled_batch(tmp_path):
+    text = TEMDEEP.replace("TERRAIN", "terrain: false")
+    options = {"steps": 3, "epochs": 1, "trainer.log_every_n_steps": "1"}
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert live_all(tmp_path, text, [Life(one, options, text=doubled(text)), Life(two, options, ranks=2)]) == [0, 0]
+    assert_same_training(one, two, 1e-5)
