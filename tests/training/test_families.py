@@ -40,9 +40,9 @@ def is_trainable(family: str) -> bool:
     return models.build(config_of(family)).parameters_count > 0
 
 
-# networks that tell noise from fields have one loss, that of their process
-BY_NOISE = {variant.family for variant in models.VARIANTS if variant.training == "diffusion"}
-FAMILIES = [family for family in models.FAMILIES if family not in BY_NOISE and is_trainable(family)]
+# networks that tell noise from fields have one loss, that of their process; the bundled sample holds no columns
+APART = {variant.family for variant in models.VARIANTS if variant.training in ("diffusion", "physics-informed")}
+FAMILIES = [family for family in models.FAMILIES if family not in APART and is_trainable(family)]
 
 
 @cache
