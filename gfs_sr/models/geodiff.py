@@ -35,7 +35,8 @@ PER_LEVEL: Final = 4  # fields of the prior: advection, vertical motion's share,
 TENDENCY_SIZE: Final = 1e-4  # K/s, typical at a few tens of kilometers
 STABILITY_SIZE: Final = 5e-4  # K/Pa
 TEMPERATURE_SD: Final = 10.0  # K
-LIVE_FIELDS: Final = 12  # of the finest level's width, that an engine keeps beside each other
+# of attention's inner width, that an engine keeps beside each other: 7.4 GiB for 12 frames of 5 levels, 84 by 124 cells
+LIVE_FIELDS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +309,7 @@ class Geodiff(Model):
     @property
     def memory(self) -> EngineMemory:
         """Fields of the finest level."""
-        per_cell = 4.0 * LIVE_FIELDS * self.settings.width
+        per_cell = 4.0 * LIVE_FIELDS * self.settings.heads * self.settings.head_width
         return EngineMemory(
             per_fine_cell=per_cell * (len(self.settings.levels) if self.settings.depth == "level" else 1),
             per_coarse_cell=4.0 * LIVE_FIELDS * len(self.settings.levels),

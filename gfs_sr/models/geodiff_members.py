@@ -168,7 +168,7 @@ class GeodiffMembers(Edm):
         per_level = 1 if self.volume.depth == "level" else len(config.variables)
         return Denoising(
             condition=self.conditions.channels, halo="global", temporal=self.volume.depth == "time",
-            bytes_per_cell=4.0 * LIVE_FIELDS * config.width / per_level,
+            bytes_per_cell=4.0 * LIVE_FIELDS * config.attention_heads * config.head_width / per_level,
             beta_d=config.beta_d, beta_min=config.beta_min, sampling=config.sampling,
         )  # fmt: skip
 
