@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from pyproj import Proj
 
 from gfs_sr.data.sources import open_tensors
 from gfs_sr.models import column_physics as physics
@@ -156,13 +155,13 @@ def test_air_that_converges_below_rises():
 
 
 def test_distances_on_a_real_projected_grid_are_its_spacing_by_the_map_factor(shared_data):
-    """AROME-Arctic: 2.5 km on the map; the map factor is PROJ's, of the file's own Lambert projection and sphere."""
+    """AROME-Arctic: 2.5 km on the map, a cone that touches the sphere of GRIB 1 at 77.5° (Snyder 1987, eq. 15-4)."""
     files = sorted((shared_data / "pressure" / "arome_arctic_20180710").glob("*.grib"))[:1]
     (record,) = open_tensors(files, ["t@850"])
     metric = physics.metric_of(*(torch.from_numpy(np.deg2rad(axis)) for axis in (record.lat, record.lon)))
-    radius = 6_367_470.0  # of GRIB 1
-    projection = Proj(proj="lcc", lat_1=77.5, lat_2=77.5, lat_0=77.5, lon_0=-25.0, R=radius)
-    factor = np.asarray(projection.get_factors(record.lon, record.lat).meridional_scale)
+    radius, touching, lat = 6_367_470.0, np.deg2rad(77.5), np.deg2rad(record.lat)
+    slope = np.tan(np.pi / 4 + touching / 2) / np.tan(np.pi / 4 + lat / 2)
+    factor = np.cos(touching) / np.cos(lat) * slope ** np.sin(touching)
     inner = (slice(1, -1), slice(1, -1))
     for found in (metric.east, -metric.north):
         np.testing.assert_allclose(found.numpy()[inner] * radius / A, (2500.0 / factor)[inner], rtol=2e-5)
