@@ -24,8 +24,9 @@ $(VENV)/.setup: $(VENV)/.runtime
 demo: runtime
 	$(BIN)/gfs-sr demo -o .
 
+# one thread for each of the processes: with as many threads as cores in every one, all wait for each other
 test: setup lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

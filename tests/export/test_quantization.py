@@ -23,7 +23,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    return make_checkpoint(SMALL, spread=0.05)
+    return make_checkpoint(SMALL, spread=0.02)
 
 
 @pytest.fixture(scope="module")
