@@ -120,7 +120,7 @@ def test_weights_are_their_formulas():
     np.testing.assert_allclose(WEIGHTS["snr"](sigma, 0.5), 0.25 / (squares + 0.25))
 
 
-@pytest.mark.parametrize("settings", [{"distribution": "cosine"}, {"low": 90.0}, {"sd": 0.0}, {"least_time": 0.0}])
+@pytest.mark.parametrize("settings", [{"distribution": "sine"}, {"low": 90.0}, {"sd": 0.0}, {"least_time": 0.0}])
 def test_levels_that_cannot_be_are_refused(settings):
     with pytest.raises(ValueError, match=r"is none of|lies between"):
         LevelsConfig(**settings)

@@ -195,7 +195,7 @@ def test_space_and_time_are_drawn_together():
     ("options", "said"),
     [
         ({"weighting": "snr2"}, "weighting"),
-        ({"noise": "cosine"}, "distribution"),
+        ({"noise": "sine"}, "distribution"),
         ({"sigma_data": 0.0}, "sigma_data"),
         ({"shared": True, "predictor_variables": ["d2m"]}, "takes each variable alone"),
         ({"shared": True, "baseline_residual": False}, "around a mean"),
