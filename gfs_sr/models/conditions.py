@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
 from gfs_sr.models import fused_inputs
-from gfs_sr.models.fused_variables import CLASSES, tables
+from gfs_sr.models.fused_variables import CLASSES, STATICS, tables
 from gfs_sr.models.interpolation import Interpolation, SpaceInterpolation
 from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import Reach, crop
@@ -22,7 +21,6 @@ from gfs_sr.models.unet import UnetConfig, crop_fine
 from gfs_sr.models.unet_embeddings import PLACES
 from gfs_sr.models.unet_inputs import FineInputs, place_of
 
-STATICS: Final = (OROGRAPHY, LAND_SEA_MASK)
 SHARED_CHANNELS: Final = 6  # of `SharedConditions`, for each variable
 LEAST_SPREAD: Final = 1e-3  # of terrain, model units, where its logarithm is taken
 

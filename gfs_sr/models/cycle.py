@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gfs_sr.models.interpolation import pad_edges
-from gfs_sr.models.receptive_field import Reach
+from gfs_sr.models.receptive_field import Reach, crop
 from gfs_sr.models.time_model import TimeModel, linear_between
 
 
@@ -45,7 +45,7 @@ class Cycle:
         k, coarse = self.around.before, part["coarse"]
         theta = part["fraction"]
         n = k + 1 + self.around.after
-        inner = _crop(coarse, self.margin)
+        inner = crop(coarse, self.margin)
         before, after = inner[:, k : k + n], inner[:, k + 1 : k + 1 + n]
         between = self.first_pass(part)
         linear = linear_between(before, after, theta[:, None])
@@ -73,8 +73,3 @@ class Cycle:
             inputs["predictor_coarse_fine_time"] = part["predictor_coarse"][:, target : target + 1]
         returned: Tensor = self.network(**inputs)
         return returned[:, k : k + 1] if isinstance(self.network.reach, str) else returned
-
-
-def _crop(x: Tensor, margin: Reach) -> Tensor:
-    rows = slice(margin.north, x.shape[3] - margin.south)
-    return x[:, :, :, rows, margin.west : x.shape[4] - margin.east]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gfs_sr.contract import Denoising, FixedGrid, Halo, Predictor, Scaling
 from gfs_sr.models.blocks import Padding
-from gfs_sr.models.conditions import STATICS, Conditioning, Conditions, PlainConditions, SharedConditions
+from gfs_sr.models.conditions import Conditioning, Conditions, PlainConditions, SharedConditions
 from gfs_sr.models.diffusion import (
     PRECONDITIONING,
     WEIGHTS,
@@ -19,8 +19,7 @@ from gfs_sr.models.diffusion import (
     WeightName,
     denoised,
 )
-from gfs_sr.models.fused import STATIC_SCALING
-from gfs_sr.models.fused_variables import CLASSES, scaling_of
+from gfs_sr.models.fused_variables import CLASSES, STATIC_SCALING, STATICS, scaling_of
 from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.unet import UnetConfig, crop_fine, reach_of

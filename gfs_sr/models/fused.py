@@ -12,21 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfs_sr.contract import Predictor, PredictorGrid, Scaling
+from gfs_sr.contract import Scaling
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
 from gfs_sr.models import fused_inputs as inputs
 from gfs_sr.models.blocks import crop_space
 from gfs_sr.models.fused_folded import FoldedFused
 from gfs_sr.models.fused_residual import COEFFICIENTS, LINEAR_SIZE, Residual
-from gfs_sr.models.fused_variables import scaling_of, tables
+from gfs_sr.models.fused_variables import STATIC_SCALING, STATICS, SUN_PREDICTORS, scaling_of, tables
 from gfs_sr.models.interpolation import SpaceInterpolation
 from gfs_sr.models.model import Model, ModelConfig
 from gfs_sr.models.receptive_field import Reach, crop
 
-STATICS: Final = (OROGRAPHY, LAND_SEA_MASK)
-STATIC_SCALING: Final = {OROGRAPHY: Scaling(mean=0.0, sd=500.0), LAND_SEA_MASK: Scaling(mean=0.0, sd=1.0)}
-SUN: Final = ("solar_polar", "solar_cos", "solar_sin")
 STATIC_RING: Final = 2  # coarse cells around the core on which fine statics are read
 FRAMES: Final = Reach(before=1, after=2)
 
@@ -78,8 +74,7 @@ class Fused(Model):
         ):
             self.register_buffer(name, table, persistent=False)
         if r > 1:
-            grids = (PredictorGrid.COARSE, PredictorGrid.COARSE_FINE_TIME)
-            self.predictors = tuple(Predictor(name=name, grid=grid) for grid in grids for name in SUN)
+            self.predictors = SUN_PREDICTORS
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

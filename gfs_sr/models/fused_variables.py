@@ -1,4 +1,4 @@
-"""What `fused` knows of a variable besides its values: its class, one physical unit, its fixed normalization."""
+"""What `fused` and its kin know besides values: a variable's class, unit and scale; terrain; when the sun is where."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,12 +6,19 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gfs_sr.contract import Scaling
-from gfs_sr.data.variables import VARIABLES, base_name, lookup
+from gfs_sr.contract import Predictor, PredictorGrid, Scaling
+from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY, VARIABLES, base_name, lookup
 
 CLASSES: Final = ("temperature", "moisture", "humidity", "wind", "speed", "pressure", "radiation", "other")
 # reduced to sea level: terrain is taken out of it by definition, and every trace left in it is an artifact
 UNGROUNDED: Final = ("msl",)
+STATICS: Final = (OROGRAPHY, LAND_SEA_MASK)
+STATIC_SCALING: Final = {OROGRAPHY: Scaling(mean=0.0, sd=500.0), LAND_SEA_MASK: Scaling(mean=0.0, sd=1.0)}
+SUN_PREDICTORS: Final = tuple(
+    Predictor(name=name, grid=grid)
+    for grid in (PredictorGrid.COARSE, PredictorGrid.COARSE_FINE_TIME)
+    for name in ("solar_polar", "solar_cos", "solar_sin")
+)
 
 
 @dataclass(frozen=True)

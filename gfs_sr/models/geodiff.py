@@ -22,7 +22,7 @@ from gfs_sr.models.column_physics import (
     tendency,
     vertical_motion,
 )
-from gfs_sr.models.fused import STATIC_SCALING
+from gfs_sr.models.fused_variables import STATIC_SCALING
 from gfs_sr.models.interpolation import SpaceInterpolation, pad_edges
 from gfs_sr.models.model import Model, ModelConfig
 from gfs_sr.models.unet3d import Unet3d, VolumeConfig, flops_per_cell

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gfs_sr.contract import Scaling
 from gfs_sr.data.variables import OROGRAPHY
+from gfs_sr.models.fused_variables import STATIC_SCALING
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.temdeep_blocks import (
     SLOPE,
@@ -27,7 +28,6 @@ from gfs_sr.models.time_model import TimeConfig, TimeModel, linear_between
 from gfs_sr.models.warping import bounded, flows_at, fused_views, seen_from_first, warp
 
 WRAPPED = 64  # columns that are repeated beyond either end of a periodic field
-TERRAIN_SCALING = Scaling(mean=0.0, sd=500.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Temdeep(TimeModel):
 
     def normalization(self) -> dict[str, Scaling]:
         """Of elevation alone: the training data decide for the rest."""
-        return {OROGRAPHY: TERRAIN_SCALING} if self.statics_coarse else {}
+        return {OROGRAPHY: STATIC_SCALING[OROGRAPHY]} if self.statics_coarse else {}
 
     def forward(
         self,

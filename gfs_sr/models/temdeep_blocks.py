@@ -33,11 +33,7 @@ class FieldEncoder(nn.Module):
 
     def __init__(self, inputs: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        before = (inputs, *widths[:-1])
-        self.convs = nn.ModuleList(
-            nn.Conv2d(one, other, 3 if index else 7, stride=2, padding=1 if index else 3, padding_mode="replicate")
-            for index, (one, other) in enumerate(zip(before, widths, strict=True))
-        )
+        self.convs = _halving(inputs, widths)
         self.blocks = nn.ModuleList(RectifiedBlock(width) for width in widths)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -54,11 +50,7 @@ class FlowEncoder(nn.Module):
 
     def __init__(self, inputs: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        before = (inputs, *widths[:-1])
-        self.convs = nn.ModuleList(
-            nn.Conv2d(one, other, 3 if index else 7, stride=2, padding=1 if index else 3, padding_mode="replicate")
-            for index, (one, other) in enumerate(zip(before, widths, strict=True))
-        )
+        self.convs = _halving(inputs, widths)
 
     def forward(self, x: Tensor) -> Tensor:
         """The last stage."""
@@ -121,3 +113,12 @@ class Terrain(nn.Module):
         """Features of the ground."""
         features: Tensor = F.relu(self.first_norm(self.first(elevation)))
         return F.relu(self.second_norm(self.second(features)))
+
+
+def _halving(inputs: int, widths: Sequence[int]) -> nn.ModuleList:
+    """A convolution for each stage: the first sees 7 by 7 cells, the others 3 by 3."""
+    before = (inputs, *widths[:-1])
+    return nn.ModuleList(
+        nn.Conv2d(one, other, 3 if index else 7, stride=2, padding=1 if index else 3, padding_mode="replicate")
+        for index, (one, other) in enumerate(zip(before, widths, strict=True))
+    )

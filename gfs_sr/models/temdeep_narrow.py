@@ -14,19 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfs_sr.contract import Predictor, PredictorGrid, Scaling
-from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
+from gfs_sr.contract import Scaling
 from gfs_sr.models import fused_inputs as inputs
 from gfs_sr.models.blocks import ResidualBlock, SpaceConv, crop_space
-from gfs_sr.models.fused_variables import CLASSES, scaling_of, tables
+from gfs_sr.models.fused_variables import CLASSES, STATIC_SCALING, STATICS, SUN_PREDICTORS, scaling_of, tables
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.temdeep_motion import MOTION_FEATURES, MOTION_REACH, Steps, motion, prepare_steps
 from gfs_sr.models.time_model import TimeConfig, TimeModel, linear_between
 from gfs_sr.models.warping import bounded, flows_at, fused_views, seen_from_first, warp
 
-STATICS: Final = (OROGRAPHY, LAND_SEA_MASK)
-STATIC_SCALING: Final = {OROGRAPHY: Scaling(mean=0.0, sd=500.0), LAND_SEA_MASK: Scaling(mean=0.0, sd=1.0)}
-SUN: Final = ("solar_polar", "solar_cos", "solar_sin")
 EMBEDDING: Final = 8
 CONDITIONS: Final = inputs.SUN_FEATURES + 4  # and fraction, its square, its bump, the interval's length
 FLOWS: Final = 5  # forward, backward, visibility
@@ -203,8 +199,7 @@ class TemdeepNarrow(TimeModel):
         for name, table in zip(("_classes", "_units", "_grounded"), tables(), strict=True):
             self.register_buffer(name, table, persistent=False)
         if config.sun and config.correction:
-            grids = (PredictorGrid.COARSE, PredictorGrid.COARSE_FINE_TIME)
-            self.predictors = tuple(Predictor(name=name, grid=grid) for grid in grids for name in SUN)
+            self.predictors = SUN_PREDICTORS
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -91,8 +91,8 @@ class LinearAttention(nn.Module):
         return out
 
 
-class FullAttention(nn.Module):
-    """Every cell of a slice sees every other, beside a skip."""
+class _Attention(nn.Module):
+    """Layers of attention in which each query meets all keys."""
 
     def __init__(self, channels: int, heads: int, head_width: int) -> None:
         super().__init__()
@@ -100,6 +100,10 @@ class FullAttention(nn.Module):
         self.heads, self.width = heads, head_width
         self.into = nn.Linear(channels, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, channels, bias=False)
+
+
+class FullAttention(_Attention):
+    """Every cell of a slice sees every other, beside a skip."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N·F, C, H, W)."""
@@ -167,15 +171,8 @@ class PositionBias(nn.Module):
         return out
 
 
-class SliceAttention(nn.Module):
+class SliceAttention(_Attention):
     """Each cell sees itself in every slice, beside a skip."""
-
-    def __init__(self, channels: int, heads: int, head_width: int) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(channels)
-        self.heads, self.width = heads, head_width
-        self.into = nn.Linear(channels, 3 * heads * head_width, bias=False)
-        self.out = nn.Linear(heads * head_width, channels, bias=False)
 
     def forward(self, x: Tensor, order: Order) -> Tensor:
         """(N·F, C, H, W)."""
