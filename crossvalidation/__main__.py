@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossvalidation.command import tabled
 from crossvalidation.lines import FoldLine, read_lines, summary, write_lines
 from crossvalidation.recipe import Recipe, train_without
 from crossvalidation.scores import is_scored, score_source
-from gfs_sr.errors import GfsSrError, UsageError
+from gfs_sr.errors import UsageError
 
 
 def cross_validate(
@@ -74,16 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--time-factors", type=int, nargs="+", default=[6, 3], help="that the weights are scored at")
     parser.add_argument("--only", nargs="+", default=None, help="folds; default all")
     asked = parser.parse_args(argv)
-    try:
+
+    def score() -> str:
         recipe = Recipe.read(asked.config, asked.scratch)
-        lines = cross_validate(recipe, asked.output, asked.scratch, asked.time_factors, asked.only)
-    except GfsSrError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    table = summary(lines)
-    asked.output.with_suffix(".md").write_text(table, encoding="utf-8")
-    sys.stdout.write(table)
-    return 0
+        return summary(cross_validate(recipe, asked.output, asked.scratch, asked.time_factors, asked.only))
+
+    return tabled(score, asked.output)
 
 
 def _say(text: str) -> None:

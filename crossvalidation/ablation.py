@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from crossvalidation.between import interpolation, network
+from crossvalidation.command import tabled
 from crossvalidation.restoration import ALL, TRANSITIONS, Restoration, score_packed, write
-from gfs_sr.errors import GfsSrError, UsageError
+from gfs_sr.errors import UsageError
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training import main as training
 
@@ -76,16 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scratch", type=Path, default=Path("runs/ablation"), help="folder of the runs")
     parser.add_argument("-o", "--output", type=Path, required=True, help="CSV; its table is written beside it, .md")
     asked = parser.parse_args(argv)
-    try:
+
+    def score() -> str:
         lines = ablate(asked.config, asked.sources, asked.scratch, asked.time_factors)
-    except GfsSrError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    write(lines, asked.output)
-    made = table(lines)
-    asked.output.with_suffix(".md").write_text(made, encoding="utf-8")
-    sys.stdout.write(made)
-    return 0
+        write(lines, asked.output)
+        return table(lines)
+
+    return tabled(score, asked.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Fields between frames, by networks and by interpolation: what restoration rates are made of."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -77,7 +78,7 @@ def _predicted(model: TimeModel, checkpoint: Checkpoint, fields: FieldSet, r: in
     coarse = torch.from_numpy(in_model_units(known, scales, np.ones(len(channels)), [None] * len(channels)))[None]
     reach = model.reach
     margin = reach if isinstance(reach, Reach) else Reach()
-    space = Reach(north=margin.north, south=margin.south, west=margin.west, east=margin.east)
+    space = replace(margin, before=0, after=0)
     padded = pad_edges(coarse, Reach(before=margin.before, after=max(margin.after - 1, 0)) + space)
     inputs = {
         "fraction": torch.arange(r)[None, None] / r,
@@ -109,7 +110,7 @@ def _sun(model: TimeModel, fields: FieldSet, r: int, intervals: range, margin: R
     frames = coarse_frames(fields, r)
     around = np.clip(np.arange(intervals.start - margin.before, intervals.stop + margin.after), 0, frames.size - 1)
     between = (frames[intervals.start : intervals.stop, None] + np.arange(r)).ravel()
-    space = Reach(north=margin.north, south=margin.south, west=margin.west, east=margin.east)
+    space = replace(margin, before=0, after=0)
     times = {"predictor_coarse": frames[around], "predictor_coarse_fine_time": between}
     return {
         name: pad_edges(

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crossvalidation.between import INTERPOLATIONS, Method, coarse_frames, interpolation, network
+from crossvalidation.command import tabled
 from gfs_sr.data.transitions import composite_index, threshold
-from gfs_sr.errors import GfsSrError, UsageError
+from gfs_sr.errors import UsageError
 from gfs_sr.metrics import registry
 from gfs_sr.metrics.scene import Scene
 from gfs_sr.models.checkpoint import load_checkpoint
@@ -199,18 +200,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--time-factors", type=int, nargs="+", default=[3, 6])
     parser.add_argument("-o", "--output", type=Path, required=True, help="CSV; its summary is written beside it, .md")
     asked = parser.parse_args(argv)
-    try:
+
+    def score() -> str:
         methods = {name: interpolation(name) for name in INTERPOLATIONS}
         methods |= {path.stem: network(load_checkpoint(path)) for path in asked.ckpt}
         lines = score_packed(asked.packed, asked.sources, asked.time_factors, methods, asked.variables)
-    except GfsSrError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    write(lines, asked.output)
-    table = summary(lines)
-    asked.output.with_suffix(".md").write_text(table, encoding="utf-8")
-    sys.stdout.write(table)
-    return 0
+        write(lines, asked.output)
+        return summary(lines)
+
+    return tabled(score, asked.output)
 
 
 if __name__ == "__main__":

@@ -167,10 +167,7 @@ class Upscaler:
         if self.contract.time_factor == 1 or self.backend.role == FRAME:
             yield self
             return
-        engine = self.backend
-        with open_backend(
-            engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=FRAME
-        ) as alone:
+        with self._engine_for(FRAME) as alone:
             yield Upscaler(self.artifact, alone, self._memory_bytes)
 
     def run_job(self, forecast: Forecast, sink: Sink, request: Request) -> Job:
@@ -207,10 +204,7 @@ class Upscaler:
         with sink:
             sink.open(self._describe(job, layout), layout.block_shape)
             timings = Pipeline(stages, backend, sink, progress).run()
-            job.warnings.extend([*forecast.findings, *stages.warnings])
-            if job.warnings:
-                sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
-            sink.commit()
+            _publish(job, sink, [*forecast.findings, *stages.warnings])
         seconds = time.perf_counter() - start
         return job, self._summarize(job, layout, sink, seconds, timings.seconds)
 
@@ -231,10 +225,7 @@ class Upscaler:
         if request.resume:
             store = open_store(sink, job, self.artifact.sha256, steps)
         if self._denoiser is None:
-            engine = self.backend
-            self._denoiser = open_backend(
-                engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=DENOISER
-            )
+            self._denoiser = self._engine_for(DENOISER)
         self._denoiser.activate()
         assert job.sampling is not None  # `prepare` has settled it
         statics = open_job_statics(layout, request.statics)
@@ -242,10 +233,7 @@ class Upscaler:
         with sink:
             sink.open(self._describe(job, layout, steps, exact=not drawing.is_blended), drawing.block_shape)
             timings = drawing.run(sink)
-            job.warnings.extend([*forecast.findings, *drawing.warnings])
-            if job.warnings:
-                sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
-            sink.commit()
+            _publish(job, sink, [*forecast.findings, *drawing.warnings])
         if store is not None:
             store.remove()
         seconds = time.perf_counter() - start
@@ -257,12 +245,14 @@ class Upscaler:
         if frames > 1 or not self.artifact.has_graph(FRAME) or self.backend.role == FRAME:
             return self.backend
         if self._frame_backend is None:
-            engine = self.backend
-            self._frame_backend = open_backend(
-                engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=FRAME
-            )
+            self._frame_backend = self._engine_for(FRAME)
         self._frame_backend.activate()
         return self._frame_backend
+
+    def _engine_for(self, role: str) -> Backend:
+        """Another graph of the artifact, run as the first is; not active yet."""
+        engine = self.backend
+        return open_backend(engine.name, self.artifact, precision=engine.precision, threads=engine.threads, role=role)
 
     def _describe(self, job: Job, layout: Layout, steps: Plan | None = None, *, exact: bool = True) -> Description:
         """`steps`: tiles of a denoiser."""
@@ -336,6 +326,14 @@ class Upscaler:
             peak_rss_bytes=peak_rss_bytes(),
             warnings=(*self.artifact.warnings, *job.warnings),
         )
+
+
+def _publish(job: Job, sink: Sink, noticed: list[str]) -> None:
+    """All is written: keep the warnings with it, and put it under its name."""
+    job.warnings.extend(noticed)
+    if job.warnings:
+        sink.set_attribute("gfs_sr_warnings", "\n".join(job.warnings))
+    sink.commit()
 
 
 def sides(halo: Halo | str) -> dict[str, list[int]] | str:

@@ -1,4 +1,4 @@
-"""PyTorch: rebuilds the network from the manifest; the only module of the runtime that may import torch."""
+"""PyTorch on the CPU: rebuilds the network from the manifest, and is the reference of every other engine."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -41,27 +41,15 @@ class TorchBackend(Backend):
     def _activate(self) -> None:
         try:
             import torch
-            from safetensors.torch import load_file
         except ImportError as error:
             raise BackendNotInstalled(
                 "PyTorch is not installed",
                 "--backend torch",
                 "pip install 'gfs-sr[train]', or use --backend onnxruntime",
             ) from error
-        from gfs_sr import models
-
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        model = models.build(self.artifact.manifest.config)
-        model.load_state_dict(load_file(self.artifact.weights))
-        network = model.graphs().get(self.role)
-        if network is None:
-            raise ArtifactFileMissing(
-                f"{self.contract.family} has no network for the role {self.role}",
-                str(self.artifact.path),
-                f"it has: {', '.join(model.graphs())}",
-            )
-        self._model = network.eval()
+        self._model = load_network(self.artifact, self.role).eval()
 
     def _infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         import torch
@@ -76,3 +64,25 @@ class TorchBackend(Backend):
 
     def _deactivate(self) -> None:
         self._model = None
+
+
+def load_network(artifact: Artifact, role: str) -> "nn.Module":
+    """The network of a role, with the artifact's weights.
+
+    Raises:
+        ArtifactFileMissing: the family has none for that role.
+    """
+    from safetensors.torch import load_file
+
+    from gfs_sr import models
+
+    model = models.build(artifact.manifest.config)
+    model.load_state_dict(load_file(artifact.weights))
+    networks = model.graphs()
+    if role not in networks:
+        raise ArtifactFileMissing(
+            f"{artifact.contract.family} has no network for the role {role}",
+            str(artifact.path),
+            f"it has: {', '.join(networks)}",
+        )
+    return networks[role]

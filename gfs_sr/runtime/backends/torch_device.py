@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.errors import ArtifactFileMissing, BackendNotActive, BackendNotInstalled, UsageError
+from gfs_sr.errors import BackendNotActive, BackendNotInstalled, UsageError
 from gfs_sr.runtime.artifact import MODEL, Artifact
 from gfs_sr.runtime.backends.base import Array, Backend, Precision, Started
+from gfs_sr.runtime.backends.torch import load_network
 
 if TYPE_CHECKING:
     import torch
@@ -108,23 +109,13 @@ class TorchDeviceBackend(Backend):
 
     def _build(self) -> "nn.Module":
         import torch
-        from safetensors.torch import load_file
 
-        from gfs_sr import models
         from gfs_sr.models.folding import fold
         from gfs_sr.models.lowering import Lowered
         from gfs_sr.models.model import Model
         from gfs_sr.models.on_kernels import on_kernels
 
-        model = models.build(self.artifact.manifest.config)
-        model.load_state_dict(load_file(self.artifact.weights))
-        network = model.graphs().get(self.role)
-        if network is None:
-            raise ArtifactFileMissing(
-                f"{self.contract.family} has no network for the role {self.role}",
-                str(self.artifact.path),
-                f"it has: {', '.join(model.graphs())}",
-            )
+        network = load_network(self.artifact, self.role)
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         if self.kernels and isinstance(network, Model):
             taken = on_kernels(network, dtype)
