@@ -20,6 +20,7 @@ from gfs_sr.models.model import SURFACE, Model, ModelConfig
 from gfs_sr.models.temdeep import Temdeep, TemdeepConfig
 from gfs_sr.models.temdeep_narrow import TemdeepNarrow, TemdeepNarrowConfig
 from gfs_sr.models.unet import Unet, UnetConfig
+from gfs_sr.models.unet_gan import Gan, GanConfig
 
 Training = Literal["supervised", "adversarial", "diffusion", "self-supervised", "physics-informed"]
 
@@ -63,6 +64,7 @@ FAMILIES: dict[str, Family] = {
     "factorized": Family(Factorized, FactorizedConfig),
     "dl4ds": Family(Dl4ds, Dl4dsConfig),
     "unet": Family(Unet, UnetConfig),
+    "gan": Family(Gan, GanConfig),
     "temdeep": Family(Temdeep, TemdeepConfig),
     "temdeep_narrow": Family(TemdeepNarrow, TemdeepNarrowConfig),
     "edm": Family(Edm, EdmConfig),
@@ -115,6 +117,8 @@ VARIANTS = (
     Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
     Variant("unet", "unet", {"variables": SURFACE, **SMALL}),
     Variant("unet-seed", "unet", LARGE_SCALE),
+    Variant("gan", "gan", {"variables": SURFACE, "latent": "cells", **SMALL}, training="adversarial"),
+    Variant("gan-seed", "gan", LARGE_SCALE, training="adversarial"),
     Variant("edm", "edm", {"variables": SURFACE, "shared": True, **SMALL}, training="diffusion"),
     Variant("edm-seed", "edm", LARGE_SCALE, training="diffusion"),
     Variant("vp", "vp", {"variables": SURFACE, "shared": True, **SMALL}, training="diffusion"),

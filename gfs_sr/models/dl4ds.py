@@ -251,6 +251,11 @@ class Dl4ds(Model):
         return _cost(replace(self.settings, localcon_grid=()))[1]
 
     @property
+    def output_weight(self) -> Tensor:
+        """Of the last convolution."""
+        return self.residual.output_weight
+
+    @property
     def source_grid(self) -> FixedGrid | None:
         """Of a network with weights for every cell."""
         return self.settings.coarse_grid

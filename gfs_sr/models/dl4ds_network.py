@@ -167,11 +167,16 @@ class Network(nn.Module):
         self.first = ConvBlock(narrow, n, kernel, ending, slots)
         self.last = ConvBlock(n, outputs, kernel, last, slots)
 
-    def silence(self) -> None:
-        """Nothing is added before training."""
+    @property
+    def output_weight(self) -> Tensor:
+        """Of the last convolution."""
         conv = self.last.convs[1]
         assert isinstance(conv, Conv)
-        nn.init.zeros_(conv.conv.weight)
+        return conv.conv.weight
+
+    def silence(self) -> None:
+        """Nothing is added before training."""
+        nn.init.zeros_(self.output_weight)
 
     def needs(self) -> Margin:
         """Coarse cells around the core that the network reads."""

@@ -111,6 +111,11 @@ class Model(nn.Module, ABC):
         return None
 
     @property
+    def output_weight(self) -> Tensor | None:
+        """Of the layer that what is learned leaves by: losses are balanced by their gradients there; None: no such."""
+        return None
+
+    @property
     def source_grid(self) -> FixedGrid | None:
         """The only coarse grid that it takes, where its weights are of single cells."""
         return None
@@ -207,7 +212,9 @@ class Model(nn.Module, ABC):
         """
         facts = self.facts
         statics = (*self.statics_coarse, *self.statics_fine)
-        units = {each: _typical(each) for each in (*facts.variables, *self.inputs, *statics)}
+        units = {each: _typical(each) for each in (*facts.variables, *self.inputs)}
+        # what a network is not told is 0, which is the sea
+        units |= {each: Scaling(mean=0.0, sd=_typical(each).sd) for each in statics}
         units |= self.normalization() | dict(normalization or {})
         return Contract(
             family=self.family,
@@ -221,6 +228,7 @@ class Model(nn.Module, ABC):
             fractions=self.fractions,
             registration=facts.registration,
             halo=self.halo,
+            frames_apart=self.frames_apart,
             zero_padded=self.zero_padded,
             mirrored_ends=self.mirrored_ends,
             normalization=units,
@@ -261,6 +269,11 @@ class Model(nn.Module, ABC):
     @property
     def mirrored_ends(self) -> bool:
         """Whether the halo beyond a region's ends is mirrored, odd about the end, not held."""
+        return False
+
+    @property
+    def frames_apart(self) -> bool:
+        """Of a network that sees the whole field: whether it sees that of one frame alone."""
         return False
 
     @property

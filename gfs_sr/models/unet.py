@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from torch import Tensor
 
-from gfs_sr.contract import FixedGrid
+from gfs_sr.contract import EngineMemory, FixedGrid
 from gfs_sr.data.variables import lookup
 from gfs_sr.models.blocks import Padding
 from gfs_sr.models.interpolation import pad_edges
@@ -82,16 +82,22 @@ def reach_of(backbone: Backbone, config: UnetConfig, inputs: FineInputs | None =
 
 
 class Unet(Model):
-    """A deterministic refinement."""
+    """A deterministic refinement.
+
+    Args:
+        config: fields, size and options.
+        maps: fields that the backbone is given before those of the forecast.
+        is_led: a vector leads the blocks.
+    """
 
     family = "unet"
 
-    def __init__(self, config: UnetConfig) -> None:
+    def __init__(self, config: UnetConfig, maps: int = 0, *, is_led: bool = False) -> None:
         super().__init__(config)
         self.settings = config
         self.fields = FineInputs(config)
-        leads = ("place",) if config.side else ()
-        self._backbone = (config.channels, len(config.variables), config, config.channels, leads)
+        leads = (*(("level",) if is_led else ()), *(("place",) if config.side else ()))
+        self._backbone = (maps + config.channels, len(config.variables), config, config.channels, leads)
         self.backbone = Backbone(*self._backbone)
         self.predictors = config.maps_in
 
@@ -130,6 +136,17 @@ class Unet(Model):
         return self.settings.statics
 
     @property
+    def output_weight(self) -> Tensor:
+        """Of the silent convolution."""
+        return self.backbone.out.weight
+
+    @property
+    def memory(self) -> EngineMemory:
+        """Features on fine cells, those of the halo too; the tenth that is added is the output's own."""
+        factors = self.settings.scale_factor**2 * self.settings.time_factor
+        return EngineMemory(per_fine_cell=8.0, per_coarse_cell=1.1 * factors * self.backbone.bytes_per_cell)
+
+    @property
     def flops_per_fine_cell(self) -> float:
         """See `Model`."""
         config = self.settings
@@ -155,13 +172,28 @@ class Unet(Model):
         Returns:
             (B, r·T, C_out, s·H, s·W).
         """
-        given = self.fields(coarse, predictor_coarse, static_fine, origin)
+        return self.refined(self.fields(coarse, predictor_coarse, static_fine, origin), coarse, predictor_coarse)
+
+    def refined(
+        self, given: Tensor, coarse: Tensor, predictor_coarse: Tensor | None, lead: Tensor | None = None
+    ) -> Tensor:
+        """What the backbone makes of `given` fields on fine cells, added to the interpolation if so wanted.
+
+        Args:
+            given: (B, r·(T + halo), K, s·(H + halo), s·(W + halo)).
+            coarse: as of `forward`.
+            predictor_coarse: as of `forward`.
+            lead: (B·r·(T + halo), E), what leads the blocks.
+
+        Returns:
+            (B, r·T, C_out, s·H, s·W).
+        """
         frames = given.shape[1]
         place = None
         if self.settings.side:
             assert predictor_coarse is not None  # `predictors` asks for it
             place = place_of(predictor_coarse).repeat_interleave(frames, dim=0)
-        fine = self.backbone(given.flatten(0, 1), place=place, frames=frames)
+        fine = self.backbone(given.flatten(0, 1), lead, place, frames=frames)
         fine = crop_fine(fine.unflatten(0, (-1, frames)), self.margin, self.settings)
         return self.base_of(coarse) + fine if self.settings.baseline_residual else fine
 
@@ -177,7 +209,8 @@ class Unet(Model):
         """Prediction and baseline of single frames, or of frames in series."""
         if kind not in ("space", "space_time") or (kind == "space" and self.settings.time_factor > 1):
             raise ValueError(f"{self.family} learns from space_time batches, not from {kind}")
-        fine: Tensor = self(**inputs)
+        # samples hold statics on both kinds of cells
+        fine: Tensor = self(**{name: each for name, each in inputs.items() if name != "static_coarse"})
         return fine, self.base_of(inputs["coarse"]) if self.settings.own_coarse else fine.new_zeros(fine.shape)
 
 

@@ -1,6 +1,7 @@
 """Diffusion training: a network learns to take noise of every level off what is left around the mean."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,11 @@ from gfs_sr.errors import UsageError
 from gfs_sr.models.conditions import Conditions
 from gfs_sr.models.diffusion import PRECONDITIONING, WEIGHTS, draw_levels, teach
 from gfs_sr.models.edm import Edm
-from gfs_sr.sampling import sample
+from gfs_sr.sampling import guided, sample
 from gfs_sr.training.datamodule import Batch, Share, Steps
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.mean_model import open_mean
+from gfs_sr.training.members import MemberScores, keyed
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import names_of
 from gfs_sr.training.supervised import NOT_INPUTS, Supervised
@@ -64,7 +66,7 @@ class Diffusing(Supervised):
         if validation_members == 1 or validation_members < 0:
             raise UsageError("one member has no spread", "model.validation_members", "give 0, or 2 and more")
         self.members = validation_members
-        self._crps: list[tuple[float, float, int]] = []
+        self._crps = MemberScores()
 
     def on_fit_start(self) -> None:
         """The sizes come before the first step; every process then starts from the same."""
@@ -100,11 +102,20 @@ class Diffusing(Supervised):
         losses = []
         for number, (name, part) in enumerate(batch.items()):
             rng = self._generator(self.global_step, number)
-            loss, terms = self._denoising_loss(part, self.model.conditions(**_inputs(part)), rng)
+            made = self._dropped(self.model.conditions(**_inputs(part)), rng)
+            loss, terms = self._denoising_loss(part, made, rng)
             losses.append(streams[name].weight * loss)
             if logged is not None:
                 logged |= named(terms, f"train/{name}")
         return losses
+
+    def _dropped(self, made: Conditions, rng: torch.Generator) -> Conditions:
+        """Without the fields that lead the denoiser, in some of the samples."""
+        share = self.model.settings.drop_conditions
+        if not share:
+            return made
+        kept = (torch.rand(made.fields.shape[0], generator=rng) >= share).to(made.fields)
+        return replace(made, fields=made.fields * kept[:, None, None, None, None])
 
     def _denoising_loss(
         self, part: Mapping[str, Tensor], made: Conditions, rng: torch.Generator
@@ -149,7 +160,13 @@ class Diffusing(Supervised):
         for member in range(count):
             rng = self._generator(VALIDATION_KEY + 1 + member, key)
             z = sample(
-                lambda x, sigma: self.model.denoise(x, made.fields, x.new_full((1,), sigma), part.get("variable")),
+                guided(
+                    lambda x, sigma, told: self.model.denoise(
+                        x, made.fields if told else torch.zeros_like(made.fields), x.new_full((1,), sigma),
+                        part.get("variable"),
+                    ),
+                    settings.sampling.sampler.guidance,
+                ),
                 lambda _: torch.randn(made.mean.shape, generator=rng).to(made.mean.device),  # noqa: B023 - used at once
                 settings.sampling, settings.vp,
             )  # fmt: skip
@@ -157,45 +174,27 @@ class Diffusing(Supervised):
         return torch.stack(drawn)
 
     def _count_crps(self, part: Mapping[str, Tensor], made: Conditions, key: int) -> None:
-        members, truth, mask = self.members_of(part, made, self.members, key), part["fine"], part["mask"].bool()
-        score = fair_crps(members, truth)[mask].mean()
-        error = (members.mean(dim=0) - truth).abs()[mask].mean()
-        self._crps.append((float(score), float(error), truth.shape[0]))
+        self._crps.update(self.members_of(part, made, self.members, key), part["fine"], part["mask"])
 
     def on_validation_epoch_start(self) -> None:
         """A fresh count."""
         super().on_validation_epoch_start()
-        self._crps = []
+        self._crps.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Beside loss and skill: fair CRPS of the members, and the error of their mean, normalized units."""
         super().on_validation_epoch_end()
-        if self._crps:
-            total = sum(count for *_, count in self._crps)
-            for place, name in enumerate(("val/crps", "val/mae_of_mean")):
-                self.log(name, sum(each[place] * each[2] for each in self._crps) / total)
+        self.log_dict(self._crps.compute())
 
     def _generator(self, *key: int) -> torch.Generator:
         """Noise keyed by what it is for and by the process: the same after a resume."""
-        seed = hash((self.data.seed, self.global_rank, *key)) & 0x7FFFFFFFFFFFFFFF
-        return torch.Generator().manual_seed(seed)
+        return keyed(self.data.seed, self.global_rank, *key)
 
 
 def clean_of(part: Mapping[str, Tensor], made: Conditions) -> tuple[Tensor, Tensor]:
     """(z of the truth, 0 where it is missing; where it is not)."""
     mask = part["mask"].bool().expand_as(part["fine"])
     return torch.where(mask, (part["fine"] - made.mean) / made.unit, 0.0), mask
-
-
-def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
-    """(M, ...) members and (...) truth -> (...), the fair estimate (Ferro 2014)."""
-    count = members.shape[0]
-    error = (members - truth).abs().mean(dim=0)
-    ordered = members.sort(dim=0).values
-    # the sum over pairs of |x - y| from the order: the k-th of M is larger than k - 1 and smaller than M - k
-    rank = torch.arange(count, device=members.device, dtype=members.dtype).reshape(-1, *[1] * truth.dim())
-    pairs = ((2 * rank + 1 - count) * ordered).sum(dim=0)
-    return error - pairs / (count * (count - 1))
 
 
 def _inputs(part: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -219,7 +219,7 @@ def parse(argv: list[str] | None) -> TrainCommand:
             warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU")
             return TrainCommand(
                 argv,
-                model_class=TRAININGS.get(last_word("training", argv) or "supervised", Supervised),
+                model_class=TRAININGS.get(_training_of(argv), Supervised),
                 datamodule_class=TrainingData,
                 run=False,
                 save_config_callback=None,
@@ -227,6 +227,11 @@ def parse(argv: list[str] | None) -> TrainCommand:
             )
     except (ArgumentError, TypeError, ValueError) as error:
         raise usage_error(str(error)) from error
+
+
+def _training_of(argv: list[str]) -> str:
+    """How the network learns, by the arguments or by their preset."""
+    return last_word("training", argv) or str(PRESETS[asked_for(argv)].get("training", "supervised"))
 
 
 def run(command: TrainCommand) -> Path:

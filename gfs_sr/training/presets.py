@@ -83,6 +83,28 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "vp_pT": _by_steps(2e-4, 50, "bf16-mixed"),  # fp16 there, which no CPU trains in
     "cnn_p": _by_steps(1e-4, 10),
     "cnn_T": _by_steps(1e-4, 10),
+    # and its conditional GAN: of the family gan
+    "gan": {
+        "training": "adversarial",
+        "model.loss.weights": {"mae": 1.0},
+        "model.optimizer.method": "adam",
+        "model.optimizer.lr": 2e-4,
+        "model.optimizer.min_lr": 0.0,
+        "model.optimizer.betas": [0.9, 0.999],
+        "model.optimizer.weight_decay": 0.0,
+        "model.optimizer.schedule": "constant",
+        "model.adversarial.discriminator": "patch_global",
+        "model.adversarial.n_filters": 128,
+        "model.adversarial.n_blocks": 2,
+        "model.adversarial.dropout": 0.0,
+        "model.adversarial.lr": 1e-5,
+        "model.adversarial.members": 4,
+        "model.adversarial.content_steps": 5000,
+        "model.adversarial.alternate": True,
+        "model.adversarial.adaptive": True,
+        "trainer.max_epochs": 300,
+        "checkpoints.every_epochs": 5,
+    },
 }
 
 

@@ -142,7 +142,8 @@ def test_what_is_masked_tells_the_discriminator_nothing(monkeypatch):
     batch["mask"][..., :5, :] = False
     changed = batch | {"fine": torch.where(batch["mask"], batch["fine"], 99.0)}
     prediction = module.network(batch["coarse"])
-    assert module._verdicts(batch, prediction) == module._verdicts(changed, prediction)
+    known = module._known(batch)
+    assert module._own_loss(known, batch, prediction) == module._own_loss(known, changed, prediction)
 
 
 def test_each_network_is_clipped_by_itself():
