@@ -177,6 +177,12 @@ class Denoising(_Frozen):
     beta_d: PositiveFloat  # of the VP process, whose time some schedules and forms take
     beta_min: PositiveFloat
     sampling: SamplingConfig  # what is recommended
+    guided: bool = False  # it was trained without its conditions at times, which were then 0: `guidance` has a meaning
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name != "guided" or value}
 
 
 class FixedGrid(_Frozen):
@@ -244,6 +250,7 @@ class Contract(_Frozen):
     source_grid: FixedGrid | None = None  # of models with weights for every cell: the only coarse grid they take
     registration: Registration
     halo: Halo | Literal["global"]
+    frames_apart: bool = False  # where the halo is global: no frame sees another, so that it is so in space alone
     zero_padded: bool = False  # the seed's network: zeros at the border are part of the function
     mirrored_ends: bool = False  # beyond a region's end e the halo is 2·x(e) - x(as far within), else x(e)
     normalization: dict[str, Scaling]
@@ -280,6 +287,8 @@ class Contract(_Frozen):
         if (self.any_time or self.fractions) and self.scale_factor > 1:
             raise ValueError("frames between others are made by models that keep the cells")
         even = isinstance(self.halo, Halo) and (self.halo.north, self.halo.west) == (self.halo.south, self.halo.east)
+        if self.frames_apart and self.halo != "global":
+            raise ValueError("a halo that is not global says itself how many frames it reads")
         if self.mirrored_ends and not even:
             raise ValueError("ends are mirrored where the halo is as wide on either side")
         if (self.noise or self.denoising) and not self.stochastic:
@@ -290,7 +299,7 @@ class Contract(_Frozen):
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # as for scalings: what an artifact does not need is not in it
         fields: dict[str, Any] = handler(self)
-        rare = ("noise", "source_grid", "memory", "any_time", "fractions", "denoising", "mirrored_ends")
+        rare = ("noise", "source_grid", "memory", "any_time", "fractions", "denoising", "mirrored_ends", "frames_apart")
         return {name: value for name, value in fields.items() if name not in rare or value}
 
     def predictors_on(self, grid: PredictorGrid) -> tuple[Predictor, ...]:

@@ -6,7 +6,7 @@ A sample is `mean + unit · z`, z being what diffusion draws. Everything lies on
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,13 @@ class Conditioning(nn.Module):
         self.mean = mean
         self.register_buffer("sizes", torch.ones(kinds))  # of what is left around the mean, by variable or kind
         self.register_buffer("are_sizes_known", torch.tensor(False))
+
+    def train(self, mode: bool = True) -> Self:
+        """The mean stays as it runs: nothing of it is left out at random."""
+        super().train(mode)
+        if self.mean is not None:
+            self.mean.eval()
+        return self
 
     @abstractmethod
     def forward(

@@ -50,6 +50,7 @@ class EdmConfig(UnetConfig):
     weighting: WeightName = "one"
     beta_d: float = 19.9
     beta_min: float = 0.1
+    drop_conditions: float = 0.0  # share of the training samples without conditions: then guidance has a meaning
     sampler: dict[str, Any] = field(default_factory=lambda: dict(LIKELY))
     schedule: dict[str, Any] = field(default_factory=dict)
 
@@ -58,6 +59,8 @@ class EdmConfig(UnetConfig):
         object.__setattr__(self, "padding", Padding.VALID)  # what the denoiser reads beyond its field is no data
         if self.weighting not in WEIGHTS:
             raise ValueError(f"weighting {self.weighting!r} is none of {', '.join(WEIGHTS)}")
+        if not 0.0 <= self.drop_conditions < 1.0:
+            raise ValueError(f"drop_conditions {self.drop_conditions:g} is no share below 1")
         if self.sigma_data <= 0 or self.floor <= 0 or min(self.beta_d, self.beta_min) <= 0:
             raise ValueError("sigma_data, floor, beta_d and beta_min lie above 0")
         if self.shared and (self.predictor_variables or self.statics or self.season or self.side or self.cascade):
@@ -202,6 +205,7 @@ class Edm(Model):
             condition=self.conditions.channels, halo=halo, temporal=config.temporal,
             bytes_per_cell=self.backbone.bytes_per_cell / (1 if config.shared else len(config.variables)),
             beta_d=config.beta_d, beta_min=config.beta_min, sampling=config.sampling,
+            guided=config.drop_conditions > 0,
         )  # fmt: skip
 
     @property

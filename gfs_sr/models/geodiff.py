@@ -35,6 +35,9 @@ PER_LEVEL: Final = 4  # fields of the prior: advection, vertical motion's share,
 TENDENCY_SIZE: Final = 1e-4  # K/s, typical at a few tens of kilometers
 STABILITY_SIZE: Final = 5e-4  # K/Pa
 TEMPERATURE_SD: Final = 10.0  # K
+LEAST_SPREAD: Final = 0.003  # of neighbouring coarse cells, model units: 0.03 K
+TYPICAL_SPREAD: Final = 0.05  # the same, where a cell has a few tens of kilometers
+OWN_FIELDS: Final = 3  # of each level that a network reads beside the prior: temperature, its local form, its spread
 # of attention's inner width, that an engine keeps beside each other: 7.4 GiB for 12 frames of 5 levels, 84 by 124 cells
 LIVE_FIELDS: Final = 100
 
@@ -48,7 +51,7 @@ class GeodiffConfig(ModelConfig):
     time_factor: int = 1
     registration: Registration = Registration.CELL
     depth: Depth = "level"  # what the third axis is; the other axis lies in the batch or in channels
-    prior: bool = True  # off: the prior's encoder stays, and is told nothing
+    prior: bool = True  # off: the prior's encoder stays, and reads the temperature in place of the prior
     omega: Omega = "continuity"  # vertical motion: of the wind's divergence, of the forecast, or left out
     statics: tuple[str, ...] = (OROGRAPHY, LAND_SEA_MASK)
     width: int = 64
@@ -56,6 +59,7 @@ class GeodiffConfig(ModelConfig):
     heads: int = 8
     head_width: int = 32
     stem: int = 7
+    focus: float = 0.0  # see `VolumeConfig`
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +92,7 @@ class GeodiffConfig(ModelConfig):
     @property
     def size(self) -> VolumeConfig:
         """Of the network alone."""
-        return VolumeConfig(self.width, self.multipliers, self.heads, self.head_width, self.stem)
+        return VolumeConfig(self.width, self.multipliers, self.heads, self.head_width, self.stem, self.focus)
 
     @property
     def moves(self) -> tuple[str, ...]:
@@ -185,8 +189,15 @@ class Guides:
     """What networks are led by, all on fine cells, (B, T, ., s·H, s·W)."""
 
     base: Tensor  # D channels, model units
+    local: Tensor  # D, the base's difference from the mean of the coarse cells around, in units of their spread
+    spread: Tensor  # D, of the coarse cells around, model units
     statics: Tensor  # S
     prior: Tensor  # D·PER_LEVEL
+
+    @property
+    def own(self) -> list[Tensor]:
+        """`OWN_FIELDS` of each level."""
+        return [self.base, self.local, (self.spread / TYPICAL_SPREAD).log()]
 
 
 class Guiding(nn.Module):
@@ -208,15 +219,28 @@ class Guiding(nn.Module):
         else:
             planes = F.pixel_shuffle(static_fine[:, 0], self.config.scale_factor)
             statics = planes[:, None].expand(-1, T, -1, -1, -1)
-        if not self.config.prior:
-            return Guides(base, statics, base.new_zeros(B, T, self.config.prior_channels, rows, columns))
-        assert place is not None  # `predictors` asks for it
-        return Guides(base, statics, self.on_fine(self.physics(coarse, place)).reshape(B, T, -1, rows, columns))
+        mean, spread = (self.on_fine(each).reshape(base.shape) for each in neighborhood(coarse[:, :, :count]))
+        local = (base - mean) / spread
+        if not self.config.prior:  # an encoder without a field to read would be no part of the network
+            told = local.repeat_interleave(PER_LEVEL, dim=2)
+        else:
+            assert place is not None  # `predictors` asks for it
+            told = self.on_fine(self.physics(coarse, place)).reshape(B, T, -1, rows, columns)
+        return Guides(base, local, spread, statics, told)
 
     def on_fine(self, fields: Tensor) -> Tensor:
         """(B, T, K, H, W) -> (B·T·K, 1, s·H, s·W), bilinear."""
         fine: Tensor = self.bilinear(pad_edges(fields, self.bilinear.reach).flatten(0, 2)[:, None])
         return fine
+
+
+def neighborhood(coarse: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread, `LEAST_SPREAD` at least, of each cell of (B, T, D, H, W) and the eight around it."""
+    rows, columns = coarse.shape[-2:]
+    wide = F.pad(coarse.flatten(0, 1), (1, 1, 1, 1), mode="replicate").reshape(*coarse.shape[:3], rows + 2, columns + 2)
+    cells = torch.stack([wide[..., y : y + rows, x : x + columns] for y in range(3) for x in range(3)])
+    mean = cells.mean(dim=0)
+    return mean, ((cells - mean).square().mean(dim=0) + LEAST_SPREAD**2).sqrt()
 
 
 class Volume(nn.Module):
@@ -247,17 +271,16 @@ class Volume(nn.Module):
         pressure = torch.tensor(config.pressures) / 100_000.0
         self.register_buffer("pressure", pressure[:, None, None, None], persistent=False)
 
-    def forward(self, fields: list[Tensor], guides: Guides, level: Tensor | None = None) -> Tensor:
-        """(B, T, D, H, W) each, `level` (B,) -> (B, T, D, H, W)."""
+    def forward(self, fields: list[Tensor], statics: Tensor, prior: Tensor, level: Tensor | None = None) -> Tensor:
+        """(B, T, D, H, W) each, statics and prior as of `Guides`, `level` (B,) -> (B, T, D, H, W)."""
         B, T, D, rows, columns = fields[0].shape
         if self.depth == "time":
-            x = torch.cat([*fields, guides.statics], dim=2)
-            out: Tensor = self.network(x, level, guides.prior)
+            out: Tensor = self.network(torch.cat([*fields, statics], dim=2), level, prior)
             return out
-        statics = guides.statics[:, :, None].expand(-1, -1, D, -1, -1, -1)
+        statics = statics[:, :, None].expand(-1, -1, D, -1, -1, -1)
         height = self.pressure.expand(B, T, D, 1, rows, columns)
         x = torch.cat([*(each[:, :, :, None] for each in fields), statics, height], dim=3)
-        prior = guides.prior.reshape(B, T, D, PER_LEVEL, rows, columns)
+        prior = prior.reshape(B, T, D, PER_LEVEL, rows, columns)
         told = None if level is None else level.repeat_interleave(T)
         found: Tensor = self.network(x.flatten(0, 1), told, prior.flatten(0, 1))
         return found.reshape(B, T, D, rows, columns)
@@ -279,7 +302,7 @@ class Geodiff(Model):
         super().__init__(config)
         self.settings = config
         self.guiding = Guiding(config, self.base)
-        self.volume = Volume(config, config.size, 1, is_led=False)
+        self.volume = Volume(config, config.size, OWN_FIELDS, is_led=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Geodiff":
@@ -290,6 +313,11 @@ class Geodiff(Model):
     def reach(self) -> Literal["global"]:
         """The coarsest level's attention sees every cell."""
         return "global"
+
+    @property
+    def frames_apart(self) -> bool:
+        """Where the third axis is height, or is no axis that frames see each other along."""
+        return self.settings.depth == "level" or self.settings.focus == 1
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -342,8 +370,12 @@ class Geodiff(Model):
 
     def refined(self, guides: Guides) -> Tensor:
         """(B, T, D, s·H, s·W) from what leads it."""
-        detail: Tensor = self.volume([guides.base], guides)
-        return guides.base + detail
+        return guides.base + guides.spread * self.detail(guides)
+
+    def detail(self, guides: Guides) -> Tensor:
+        """(B, T, D, s·H, s·W): what is added, in units of the spread around."""
+        found: Tensor = self.volume(guides.own, guides.statics, guides.prior)
+        return found
 
     def learn(self, kind: str, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Prediction and baseline of single frames, or of frames in series."""

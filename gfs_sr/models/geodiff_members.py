@@ -12,7 +12,7 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.models.conditions import Conditioning, Conditions
 from gfs_sr.models.diffusion import LevelsName, ProcessName
 from gfs_sr.models.edm import Edm, EdmConfig
-from gfs_sr.models.geodiff import LIVE_FIELDS, Geodiff, GeodiffConfig, Guides, Volume
+from gfs_sr.models.geodiff import LIVE_FIELDS, OWN_FIELDS, Geodiff, GeodiffConfig, Guides, Volume
 from gfs_sr.models.model import Model, ModelConfig
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.unet import UnetConfig
@@ -36,6 +36,7 @@ class GeodiffMembersConfig(EdmConfig):
     attention_heads: int = 8
     head_width: int = 32
     stem: int = 7
+    focus: float = 0.0  # see `VolumeConfig`
     mean: dict[str, Any] = field(default_factory=dict)  # configuration of `geodiff`; empty: untrained, of this size
     noise: LevelsName = "cosine"
     clip: float = 8.0  # the expected z is kept within this many of its own sizes
@@ -77,18 +78,21 @@ class GeodiffMembersConfig(EdmConfig):
     @property
     def volume(self) -> VolumeConfig:
         """Size of the network."""
-        return VolumeConfig(self.width, self.multipliers, self.attention_heads, self.head_width, self.stem)
+        return VolumeConfig(self.width, self.multipliers, self.attention_heads, self.head_width, self.stem, self.focus)
 
 
 class ColumnConditions(Conditioning):
-    """The refined column, its interpolation, statics and the prior, in this order."""
+    """What the mean adds, what the mean reads of each level, statics and the prior, in this order.
+
+    z counts in the spread of the coarse cells around: it has one size from kilometers to degrees.
+    """
 
     mean: Geodiff
 
     def __init__(self, mean: Geodiff) -> None:
         super().__init__(mean, len(mean.settings.levels))
         levels = len(mean.settings.levels)
-        self.split = (levels, levels, len(mean.settings.statics), mean.settings.prior_channels)
+        self.split = (*[levels] * (1 + OWN_FIELDS), len(mean.settings.statics), mean.settings.prior_channels)
         self.channels = sum(self.split)
         self.reach = Reach()
 
@@ -103,9 +107,9 @@ class ColumnConditions(Conditioning):
     ) -> Conditions:
         """See `Conditioning`."""
         guides: Guides = self.mean.guiding(coarse, predictor_coarse, static_fine)
-        refined = self.mean.refined(guides)
-        together = torch.cat([refined, guides.base, guides.statics, guides.prior], dim=2)
-        return Conditions(refined, self.sizes[:, None, None].expand(refined.shape), together)
+        detail: Tensor = self.mean.detail(guides)
+        together = torch.cat([detail, *guides.own, guides.statics, guides.prior], dim=2)
+        return Conditions(guides.base + guides.spread * detail, self.sizes[:, None, None] * guides.spread, together)
 
     def kinds_of(self, variable: Tensor | None, count: int) -> Tensor:
         """Each level is a kind of its own."""
@@ -125,7 +129,7 @@ class GeodiffMembers(Edm):
         for parameter in mean.parameters():
             parameter.requires_grad_(False)
         self.conditions: ColumnConditions = ColumnConditions(mean)
-        self.volume = Volume(config.mean_config, config.volume, 3, is_led=True)
+        self.volume = Volume(config.mean_config, config.volume, 2 + OWN_FIELDS, is_led=True)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "GeodiffMembers":
@@ -136,6 +140,11 @@ class GeodiffMembers(Edm):
     def reach(self) -> Literal["global"]:  # type: ignore[override]
         """As the mean's."""
         return "global"
+
+    @property
+    def frames_apart(self) -> bool:
+        """As the mean's."""
+        return self.conditions.mean.frames_apart
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -167,9 +176,11 @@ class GeodiffMembers(Edm):
         config = self.settings
         per_level = 1 if self.volume.depth == "level" else len(config.variables)
         return Denoising(
-            condition=self.conditions.channels, halo="global", temporal=self.volume.depth == "time",
+            condition=self.conditions.channels, halo="global",
+            temporal=self.volume.depth == "time" and config.focus < 1,
             bytes_per_cell=4.0 * LIVE_FIELDS * config.attention_heads * config.head_width / per_level,
             beta_d=config.beta_d, beta_min=config.beta_min, sampling=config.sampling,
+            guided=config.drop_conditions > 0,
         )  # fmt: skip
 
     @property
@@ -184,7 +195,7 @@ class GeodiffMembers(Edm):
 
     def network(self, scaled: Tensor, fields: Tensor, level: Tensor, variable: Tensor | None = None) -> Tensor:
         """F: see `Edm`."""
-        refined, base, statics, prior = torch.split(fields, list(self.conditions.split), dim=2)
+        *levels, statics, prior = torch.split(fields, list(self.conditions.split), dim=2)
         level = level.expand(scaled.shape[0]) if level.numel() == 1 else level
-        found: Tensor = self.volume([scaled, base, refined], Guides(base, statics, prior), level)
+        found: Tensor = self.volume([scaled, *levels], statics, prior, level)
         return found

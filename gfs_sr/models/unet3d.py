@@ -32,8 +32,13 @@ class VolumeConfig:
     heads: int = 8
     head_width: int = 32
     stem: int = 7  # cells of the first convolution's side
+    # share of the training samples in which a slice's attention along the third axis sees that slice alone; 1: always,
+    # when it runs too (the seed's focus on the present)
+    focus: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.focus <= 1.0:
+            raise ValueError(f"focus {self.focus:g} is no share")
         if min(self.width, self.heads, *self.multipliers) < 1 or self.head_width % 2 or self.head_width < 2:
             raise ValueError("width, multipliers and heads start at 1; head_width is even")
         if self.width % 2:
@@ -101,11 +106,13 @@ class Encoder(nn.Module):
         self.stages = nn.ModuleList(Stage(a, b, lead, config) for a, b in zip(before, widths, strict=True))
         self.halvings = nn.ModuleList(nn.Conv2d(width, width, 4, stride=2, padding=1) for width in widths[:-1])
 
-    def forward(self, x: Tensor, lead: Tensor | None, slices: int) -> tuple[Tensor, list[Tensor], Order]:
+    def forward(
+        self, x: Tensor, lead: Tensor | None, slices: int, apart: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor], Order]:
         """(N·F, C, H, W) -> (the stem's output, each level's, the order of the slices)."""
         numbers = torch.arange(slices, device=x.device)
         angles: Tensor = self.rotary(numbers)
-        order = Order(slices, self.bias(numbers), angles.cos(), angles.sin())
+        order = Order(slices, self.bias(numbers), angles.cos(), angles.sin(), apart)
         stem = x = self.stem_slices(self.stem(x), order)
         levels: list[Tensor] = []
         for number, stage in enumerate(self.stages):
@@ -128,7 +135,7 @@ class Unet3d(nn.Module):
     ) -> None:
         super().__init__()
         lead = 4 * config.width if is_led else 0
-        self.rate = 2 ** (len(config.multipliers) - 1)
+        self.rate, self.focus = 2 ** (len(config.multipliers) - 1), config.focus
         self.embedding = StepEmbedding(config.width) if is_led else None
         self.encoder = Encoder(channels_in, config, lead)
         widths, bottom = config.widths, config.widths[-1]
@@ -163,10 +170,11 @@ class Unet3d(nn.Module):
         if self.embedding is not None:
             assert level is not None  # who builds a led network leads it
             lead = self.embedding(level).repeat_interleave(slices, dim=0)
-        stem, levels, order = self.encoder(self._whole(x), lead, slices)
+        apart = self._apart(x)
+        stem, levels, order = self.encoder(self._whole(x), lead, slices, apart)
         if self.prior is not None and self.zero is not None:
             assert prior is not None  # who builds a network with a prior gives it
-            found = self.prior(self._whole(prior), None, slices)[1]
+            found = self.prior(self._whole(prior), None, slices, apart)[1]
             added = [zero(each) for zero, each in zip(self.zero, found, strict=True)]
         else:
             added = [torch.zeros((), device=x.device)] * len(levels)
@@ -179,6 +187,17 @@ class Unet3d(nn.Module):
         out = self.out(self.head(torch.cat([h, stem], dim=1)))[..., :rows, :columns]
         fine: Tensor = out.reshape(-1, slices, *out.shape[1:])
         return fine
+
+    def _apart(self, x: Tensor) -> Tensor | None:
+        """Of `Order`: all samples where that is how it runs, some at random where it learns, None else."""
+        if self.focus < 1 and not (self.focus and self.training):
+            return None
+        others = 1 - torch.eye(x.shape[1], device=x.device)
+        hidden = torch.zeros_like(others).masked_fill(others > 0, -torch.inf)[None, None, None]
+        if self.focus == 1:
+            return hidden
+        cut = torch.rand(x.shape[0], 1, 1, 1, 1, device=x.device) < self.focus
+        return torch.where(cut, hidden, 0.0)
 
     def _whole(self, x: Tensor) -> Tensor:
         """(N, F, C, H, W) -> (N·F, C, ...), continued to the south and east so that every level holds whole cells."""

@@ -124,6 +124,7 @@ class Order:
     bias: Tensor  # (heads, F, F)
     cosine: Tensor  # (F, width / 2)
     sine: Tensor
+    apart: Tensor | None = None  # (N or 1, 1, 1, F, F): -inf for slices that a sample's slices do not see, else 0
 
     def turned(self, x: Tensor) -> Tensor:
         """(..., F, width): pairs of features turned by the angle of their slice."""
@@ -180,7 +181,8 @@ class SliceAttention(_Attention):
         tokens = self.norm(x).reshape(-1, order.slices, channels, rows * columns).permute(0, 3, 1, 2)  # (N, H·W, F, C)
         into: Tensor = self.into(tokens)
         q, k, v = into.reshape(*into.shape[:3], 3, self.heads, self.width).permute(3, 0, 1, 4, 2, 5)
-        found = attend(order.turned(q), order.turned(k), v, order.bias).transpose(2, 3).flatten(3)
+        bias = order.bias if order.apart is None else order.bias + order.apart
+        found = attend(order.turned(q), order.turned(k), v, bias).transpose(2, 3).flatten(3)
         mixed = self.out(found).permute(0, 2, 3, 1)
         out: Tensor = x + mixed.reshape(-1, channels, rows, columns)
         return out

@@ -25,7 +25,7 @@ from gfs_sr.runtime.sink import FloatField, Sink
 from gfs_sr.runtime.stages import Stages, Window
 from gfs_sr.runtime.statics import Statics
 from gfs_sr.runtime.tiling import AxisPlan, Plan
-from gfs_sr.sampling import SamplingConfig, VpProcess, sample
+from gfs_sr.sampling import SamplingConfig, VpProcess, guided, sample
 
 
 class Drawing:
@@ -195,7 +195,8 @@ class Drawing:
             names = self._names[channels]
             condition = canvas.condition[:, many * group : many * (group + 1)]
             step = _Step(self, np.ascontiguousarray(condition), names)
-            z = sample(step.denoise, lambda k: self._noise(k, names, time_tile, member),  # noqa: B023 - used at once
+            denoise = guided(step.denoise, self._sampling.sampler.guidance)
+            z = sample(denoise, lambda k: self._noise(k, names, time_tile, member),  # noqa: B023 - used at once
                        self._sampling, self._process)  # fmt: skip
             field[:, channels] = canvas.mean[:, channels] + canvas.unit[:, channels] * z
         return field
@@ -223,10 +224,13 @@ class _Step:
             position = drawing._job.inputs.index(names[0])
             self._inputs["variable"] = np.ascontiguousarray(ids[position : position + 1])
         size = (drawing._frames, len(names), *condition.shape[-2:])
+        self._untold = dict(self._inputs)
+        if drawing._sampling.sampler.guidance != 1:
+            self._untold["condition"] = np.zeros_like(self._inputs["condition"])
         # a solver may look back by one step
         self._results = [np.empty(size, np.float32) for _ in range(2)]
 
-    def denoise(self, noisy: FloatField, sigma: float) -> FloatField:
+    def denoise(self, noisy: FloatField, sigma: float, told: bool) -> FloatField:
         """(T, C, H, W) of z and noise -> the z that is expected; valid until the call after next."""
         drawing, tiles = self._drawing, self._drawing._tiles
         self._results.reverse()
@@ -236,8 +240,9 @@ class _Step:
         for tile in tiles:
             with drawing._timings.measure("gather"):
                 tiles.gather(noisy, tile, self._inputs["noisy"])
-                tiles.gather(self._condition, tile, self._inputs["condition"])
+                if told:
+                    tiles.gather(self._condition, tile, self._inputs["condition"])
             with drawing._timings.measure("infer"):
-                fine = drawing._denoiser.infer(self._inputs)["fine"][0]
+                fine = drawing._denoiser.infer(self._inputs if told else self._untold)["fine"][0]
             tiles.put(fine, tile, result)
         return result

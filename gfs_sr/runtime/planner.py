@@ -109,6 +109,7 @@ def _plan(job: Job, footprint: Footprint, tile: int | None, core_frames: int | N
         core=tile,
         time_core=time_core,
         memory_bytes=max(budget, 0),
+        frames_apart=job.contract.frames_apart,
     )
 
 

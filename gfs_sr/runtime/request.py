@@ -206,13 +206,19 @@ def _sampling(contract: Contract, request: Request) -> SamplingConfig | None:
             )
         return None
     try:
-        return contract.denoising.sampling.changed(dict(request.sampler), dict(request.schedule))
+        asked = contract.denoising.sampling.changed(dict(request.sampler), dict(request.schedule))
     except ValueError as error:
         lines = str(error).splitlines()
         raise UsageError(
             "; ".join(line.strip() for line in lines[1:3]) or lines[0], "--sampler, --schedule, --sampling",
             f"give keys of {', '.join([*SamplerConfig.model_fields, *ScheduleConfig.model_fields])}",
         ) from error  # fmt: skip
+    if asked.sampler.guidance != 1 and not contract.denoising.guided:
+        raise UsageError(
+            f"{contract.name} does not know what to expect without its conditions, so nothing guides it away from that",
+            "--sampler guidance", "leave guidance out, or train with drop_conditions",
+        )  # fmt: skip
+    return asked
 
 
 def refuse_members(contract: Contract, members: int) -> None:

@@ -160,17 +160,19 @@ def make_plan(
     core: int | None = None,
     time_core: int | None = None,
     memory_bytes: int | None = None,
+    frames_apart: bool = False,
 ) -> Plan:
     """The plan that computes least within a memory budget: large cores, full-width bands first.
 
     Args:
         grid: the coarse grid; decides what lies beyond its ends.
         frames: coarse frames of the forecast.
-        halo: of the contract; `global` gives one tile, the whole field.
+        halo: of the contract; `global` gives one tile, the whole field of all frames.
         footprint: channels, factors, batch and engine workspace.
         core: side of a tile's core in coarse cells, in place of the planner's choice.
         time_core: frames of a tile's core, in place of the planner's choice.
         memory_bytes: the budget; 2 GiB where nothing is said.
+        frames_apart: a halo that is global is so in space alone.
 
     Raises:
         MemoryBudgetTooSmall: not even the smallest plan fits; says what is needed.
@@ -184,6 +186,8 @@ def make_plan(
     if halo == "global":
         margins = ((0, 0), (0, 0), (0, 0))
         choices = [np.array([length]) for length in lengths]
+        if frames_apart:
+            choices[0] = _even_cores(frames) if time_core is None else np.array([min(time_core, frames)])
     else:
         margins = ((halo.before, halo.after), (halo.north, halo.south), (halo.west, halo.east))
         fixed = (time_core, core, core)

@@ -5,6 +5,7 @@ Training (torch) and the runtime (NumPy, no torch) import the same functions: no
 
 from gfs_sr.sampling.config import SamplerConfig, SamplingConfig, ScheduleConfig
 from gfs_sr.sampling.forms import Form, form_of
+from gfs_sr.sampling.guidance import guided
 from gfs_sr.sampling.run import sample
 from gfs_sr.sampling.samplers import SAMPLERS, Denoiser, Noise
 from gfs_sr.sampling.schedules import SCHEDULES, CosineProcess, VpProcess
@@ -21,5 +22,6 @@ __all__ = [
     "ScheduleConfig",
     "VpProcess",
     "form_of",
+    "guided",
     "sample",
 ]

@@ -3,7 +3,16 @@
 import math
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 SamplerName = Literal["euler", "euler_ancestral", "heun", "dpm2", "dpm2_heun", "dpmpp_2m"]
 ScheduleName = Literal["karras", "karras_sqrt", "exponential", "polyexponential", "vp", "ve", "subvp", "cosine"]
@@ -45,6 +54,8 @@ class SamplerConfig(_Frozen):
     s_tmin: NonNegativeFloat = 0.04  # between these levels only
     s_tmax: PositiveFloat = 50.0
     eta: NonNegativeFloat = 1.0  # of euler_ancestral: share of a step's noise that is drawn anew
+    # of a denoiser that was trained without its conditions at times: see `gfs_sr.sampling.guidance`
+    guidance: NonNegativeFloat = 1.0
 
     @model_validator(mode="after")
     def _fits(self) -> "SamplerConfig":
@@ -56,6 +67,12 @@ class SamplerConfig(_Frozen):
             raise ValueError(f"{self.integrator} integrates in the form edm only, not in {self.form}")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # earlier versions open artifacts that need nothing new of them
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name != "guidance" or value != 1.0}
+
 
 class SamplingConfig(_Frozen):
     """A sampling: what an artifact recommends, and what a run may change."""
@@ -66,8 +83,8 @@ class SamplingConfig(_Frozen):
     @property
     def evaluations(self) -> int:
         """How often the denoiser is asked (NFE)."""
-        n = self.schedule.n
-        return 2 * n - 1 if self.sampler.integrator in ("heun", "dpm2", "dpm2_heun") else n
+        n, sides = self.schedule.n, 1 if self.sampler.guidance in (0.0, 1.0) else 2
+        return sides * (2 * n - 1 if self.sampler.integrator in ("heun", "dpm2", "dpm2_heun") else n)
 
     def changed(self, sampler: dict[str, Any], schedule: dict[str, Any]) -> "SamplingConfig":
         """The same with some settings replaced; churn goes where another solver takes none.

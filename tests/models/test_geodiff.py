@@ -10,7 +10,7 @@ from gfs_sr.contract import Halo
 from gfs_sr.errors import MissingVariable, UsageError
 from gfs_sr.models.column_physics import EARTH_RADIUS, KAPPA
 from gfs_sr.models.edm import DenoiserGraph, MeanGraph
-from gfs_sr.models.geodiff import PER_LEVEL, STABILITY_SIZE, TENDENCY_SIZE, standard_temperature
+from gfs_sr.models.geodiff import OWN_FIELDS, PER_LEVEL, STABILITY_SIZE, TENDENCY_SIZE, standard_temperature
 from gfs_sr.sampling import sample
 from tests.models.networks import shake
 
@@ -140,7 +140,7 @@ def test_s002_20_both_graphs_of_either_depth_give_what_the_contract_says(depth):
         fine, unit, condition = MeanGraph(model)(**inputs)
         z = DenoiserGraph(model)(torch.randn(1, 2, 3, 10, 12), condition, torch.ones(1))
     assert fine.shape == unit.shape == z.shape == (1, 2, 3, 10, 12)
-    assert condition.shape[2] == contract.denoising.condition == 3 + 3 + 2 + 3 * PER_LEVEL
+    assert condition.shape[2] == contract.denoising.condition == 3 * (1 + OWN_FIELDS) + 2 + 3 * PER_LEVEL
     assert not isinstance(contract.halo, Halo)
 
 

@@ -1,6 +1,7 @@
 """The 3-D U-Net: its size, what mixes with what, and what starts at nothing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -109,9 +110,49 @@ def test_a_priors_encoder_is_not_led():
     assert not any("lead" in name for name, _ in Encoder(3, SMALL).named_parameters())
 
 
+def of_slices(focus, training=False):
+    """What other slices change at the first one: two outputs of it, the other slices of which differ."""
+    torch.manual_seed(0)
+    network = shake(Unet3d(2, 1, replace(SMALL, focus=focus), prior=2), std=0.3).train(training)
+    x, told = torch.randn(2, 1, 3, 2, 9, 7).expand(2, 4, -1, -1, -1, -1).clone()
+    other, also = x.clone(), told.clone()
+    other[:, 1:], also[:, 1:] = torch.randn(4, 2, 2, 9, 7), torch.randn(4, 2, 2, 9, 7)
+    with torch.no_grad():
+        seen = []
+        for each, prior in ((x, told), (other, also)):
+            torch.manual_seed(0)  # the same samples focus in both
+            seen.append(network(each, torch.zeros(4), prior)[:, 0])
+    return seen
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_s002_15_at_focus_1_a_slice_does_not_depend_on_the_others(training):
+    first, other = of_slices(1.0, training)
+    assert torch.equal(first, other)
+
+
+def test_s002_15_without_focus_it_does():
+    first, other = of_slices(0.0)
+    assert float((first - other).abs().max()) > 1e-3
+
+
+def test_s002_15_a_share_of_the_training_samples_focuses_and_none_where_it_runs():
+    first, other = of_slices(0.5, training=True)
+    alone = [torch.equal(*each) for each in zip(first, other, strict=True)]
+    assert 0 < sum(alone) < 4
+    first, other = of_slices(0.5)
+    assert not any(torch.equal(*each) for each in zip(first, other, strict=True))
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [({"width": 0}, "start at 1"), ({"head_width": 5}, "even"), ({"stem": 4}, "odd"), ({"width": 7}, "odd")],
+    [
+        ({"width": 0}, "start at 1"),
+        ({"head_width": 5}, "even"),
+        ({"stem": 4}, "odd"),
+        ({"width": 7}, "odd"),
+        ({"focus": 1.5}, "share"),
+    ],
     ids=str,
 )
 def test_sizes_that_cannot_be_are_refused(setting, said):
