@@ -156,7 +156,7 @@ class Gan(Unet):
         if self.latent is None:
             if noise is None:
                 return torch.randn(B, T, 1, H, W, device=given.device)
-            return F.pixel_shuffle(noise, self.settings.scale_factor)
+            return F.pixel_shuffle(noise.flatten(0, 1), self.settings.scale_factor).reshape(-1, T, 1, H, W)
         if noise is None:
             noise = torch.randn(B, T, LATENT, 1, 1, device=given.device)
         fitted: Tensor = self.latent(noise.flatten(0, 1).flatten(1), H, W)

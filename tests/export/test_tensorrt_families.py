@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "factorized": {"family": "factorized", "width": 8, "blocks": 1} | TWO,
     "dl4ds": {"family": "dl4ds", "variables": ["t2m"]},
     "unet": MEAN,
+    "gan": {"family": "gan", **TINY, "variables": ["t2m"], "scale_factor": 2},
     "temdeep": {"family": "temdeep", "variables": ["t2m"], "widths": [4, 8, 8, 8]},
     "temdeep_narrow": {"family": "temdeep_narrow", "variables": ["t2m"], "width": 8},
     "edm": {"family": "edm", **FINITE, "variables": ["t2m"], "mean": MEAN},
