@@ -12,10 +12,11 @@ from gfs_sr.errors import UsageError
 
 
 def _by_steps(
-    lr: float, every: int, precision: str = "32-true", weights: dict[str, float] | None = None
+    training: str, lr: float, every: int, precision: str = "32-true", weights: dict[str, float] | None = None
 ) -> dict[str, Any]:
     """Of the diffusion system and its benchmarks: Adam whose rate falls by a tenth every so many epochs."""
     return {
+        "training": training,
         "model.loss.weights": {"mse": 1.0},
         **({} if weights is None else {"model.loss.variables": weights}),
         "model.optimizer.method": "adam",
@@ -75,14 +76,14 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "model.optimizer.milestones": [100_000],
         "trainer.max_epochs": 60,
     },
-    # the diffusion system's, for precipitation (p) and temperature (T), with training: diffusion; cnn: its regression
-    "diffusion_p": _by_steps(4e-4, 100, "bf16-mixed"),
-    "diffusion_pT": _by_steps(2e-4, 10, weights={"tp": 1.0, "t2m": 0.3}),
-    "diffusion_pT_gcm": _by_steps(4e-4, 100, weights={"tp": 0.2, "t2m": 1.0}),
-    "vp_p": _by_steps(2e-4, 30),
-    "vp_pT": _by_steps(2e-4, 50, "bf16-mixed"),  # fp16 there, which no CPU trains in
-    "cnn_p": _by_steps(1e-4, 10),
-    "cnn_T": _by_steps(1e-4, 10),
+    # the diffusion system's, for precipitation (p) and temperature (T); cnn: its regression
+    "diffusion_p": _by_steps("diffusion", 4e-4, 100, "bf16-mixed"),
+    "diffusion_pT": _by_steps("diffusion", 2e-4, 10, weights={"tp": 1.0, "t2m": 0.3}),
+    "diffusion_pT_gcm": _by_steps("diffusion", 4e-4, 100, weights={"tp": 0.2, "t2m": 1.0}),
+    "vp_p": _by_steps("diffusion", 2e-4, 30),
+    "vp_pT": _by_steps("diffusion", 2e-4, 50, "bf16-mixed"),  # fp16 there, which no CPU trains in
+    "cnn_p": _by_steps("supervised", 1e-4, 10),
+    "cnn_T": _by_steps("supervised", 1e-4, 10),
     # and its conditional GAN: of the family gan
     "gan": {
         "training": "adversarial",

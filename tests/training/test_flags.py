@@ -11,7 +11,8 @@ from export.onnx import app as onnx_app
 from gfs_sr import models
 from gfs_sr.cli.app import app
 from gfs_sr.training.field_set import SourceConfig
-from gfs_sr.training.main import known_keys
+from gfs_sr.training.main import TRAININGS, known_keys, parse
+from gfs_sr.training.presets import PRESETS
 from gfs_sr.training.samples import StreamConfig
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "flags.md"
@@ -95,9 +96,12 @@ def test_s003_22_every_flag_of_the_downscaling_family_has_its_row():
     assert not missing("S003")
 
 
-@pytest.mark.parametrize("system", ["S001", "S004"])
-def test_every_flag_of_the_other_systems_has_its_row(system):
-    assert not missing(system)
+def test_every_flag_of_the_self_supervised_system_has_its_row():
+    assert not missing("S001")
+
+
+def test_s004_26_every_key_of_the_diffusion_system_has_its_row():
+    assert not missing("S004")
 
 
 KEYS = set(known_keys())
@@ -113,14 +117,50 @@ def test_s000_22_every_place_a_flag_is_given_exists(row):
         assert option in options(command)
     elif family is not None:
         key = place.removeprefix("model.network.")
-        if family in models.FAMILIES:  # a family to come is held to its rows from the day it is registered
-            assert key in {each.name for each in fields(models.FAMILIES[family].config)}
+        assert key in {each.name for each in fields(models.FAMILIES[family].config)}
     elif ".*." in place:
         group, _, key = place.partition(".*.")
         assert group in KEYS
         assert key in {each.name for each in fields(ITEMS[group])}
     else:
         assert place in KEYS
+
+
+# specification sections 6.5 and 6.6: rate, epochs between its steps, precision, weights of the variables, epochs
+RATES_OF_PRESETS = {
+    "diffusion_p": ("diffusion", "edm", 4e-4, 100, "bf16-mixed", {}, 250),
+    "diffusion_pT": ("diffusion", "edm", 2e-4, 10, "32-true", {"tp": 1.0, "t2m": 0.3}, 250),
+    "diffusion_pT_gcm": ("diffusion", "edm", 4e-4, 100, "32-true", {"tp": 0.2, "t2m": 1.0}, 250),
+    "vp_p": ("diffusion", "vp", 2e-4, 30, "32-true", {}, 250),
+    "vp_pT": ("diffusion", "vp", 2e-4, 50, "bf16-mixed", {}, 250),
+    "gan": ("adversarial", "gan", 2e-4, None, "32-true", {}, 300),
+    "cnn_p": ("supervised", "unet", 1e-4, 10, "32-true", {}, 250),
+    "cnn_T": ("supervised", "unet", 1e-4, 10, "32-true", {}, 250),
+}
+
+
+@pytest.mark.parametrize("preset", RATES_OF_PRESETS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*:UserWarning:lightning")
+def test_s004_26_the_presets_load_with_the_figures_of_the_specification(preset, tmp_path):
+    training, family, lr, every, precision, weights, epochs = RATES_OF_PRESETS[preset]
+    network = f"{{family: {family}, variables: [tp], width: 4, multipliers: [1], attention_heads: 2, time_factor: 1}}"
+    asked = ["--preset", preset, "--model.network", network, "--output", str(tmp_path / "run"),
+             "--trainer.accelerator=cpu"]  # fmt: skip
+    command = parse(asked)
+    model, optimizer, trainer = command.model, command.model.optimizer_config, command.trainer
+    assert type(model) is TRAININGS[training]
+    assert (optimizer.method, optimizer.lr, optimizer.betas) == ("adam", lr, (0.9, 0.999))
+    assert (optimizer.eps, optimizer.weight_decay, trainer.gradient_clip_val) == (1e-8, 0.0, 1.0)
+    assert (trainer.precision, trainer.max_epochs) == (precision, epochs)
+    assert dict(model.loss.variables) == weights
+    if every is None:
+        assert (optimizer.schedule, model.adversarial.lr) == ("constant", 1e-5)
+    else:
+        assert (optimizer.schedule, optimizer.every, optimizer.gamma) == ("step", every, 0.9)
+
+
+def test_s004_26_every_preset_of_the_diffusion_system_is_there():
+    assert set(RATES_OF_PRESETS) <= set(PRESETS)
 
 
 def test_a_row_that_names_no_key_would_be_seen():
