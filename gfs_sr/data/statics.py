@@ -10,6 +10,8 @@ from gfs_sr.data.grid import FloatArray, Grid, Registration
 
 FloatField = npt.NDArray[np.float32]
 
+LEAST_AREA = 1e-6  # of a cell at a pole, and of what stands for cells beyond it
+
 
 def fine_cells(grid: Grid, scale_factor: int, registration: Registration) -> tuple[FloatArray, FloatArray]:
     """(lat (s·H,), lon (s·W,)) of every cell a model gives, past a pole too, where latitudes exceed 90 degrees."""
@@ -23,12 +25,27 @@ def fine_cells(grid: Grid, scale_factor: int, registration: Registration) -> tup
 
 
 def coarse_statics(
-    fine: npt.NDArray[np.floating], scale_factor: int, registration: Registration, periodic: bool = False
+    fine: npt.NDArray[np.floating],
+    scale_factor: int,
+    registration: Registration,
+    periodic: bool = False,
+    lat: FloatArray | None = None,
 ) -> FloatField:
-    """Fine statics (K, s·H, s·W) brought to coarse cells (K, H, W) by the protocol that makes coarse forecasts."""
+    """Fine statics (K, s·H, s·W) brought to coarse cells (K, H, W) by the protocol that makes coarse forecasts.
+
+    Args:
+        fine: K of them; those of a model that keeps its cells, s = 1, stay as they are.
+        scale_factor: s.
+        registration: of the coarse cells.
+        periodic: whether the columns go once around.
+        lat: (s·H,), degrees: cell means count by area; None: all cells alike.
+    """
+    if scale_factor == 1:
+        return np.asarray(fine, np.float32)
     if registration is Registration.NODE:
         return gauss_decimate(fine, SIGMA, scale_factor, periodic).astype(np.float32)
-    return block_mean(fine, scale_factor).astype(np.float32)
+    area = None if lat is None else np.maximum(np.cos(np.deg2rad(lat)), LEAST_AREA)
+    return block_mean(fine, scale_factor, area).astype(np.float32)
 
 
 def static_blocks(fine: npt.NDArray[np.floating], scale_factor: int) -> FloatField:

@@ -88,7 +88,7 @@ def static_inputs(
         band = _static_band(contract, grid, lat[s * north : s * south], lon, given)
         if contract.statics_coarse:
             fields = stack(band, contract.statics_coarse)
-            coarse = coarse_statics(fields, s, contract.registration, grid.is_periodic)
+            coarse = coarse_statics(fields, s, contract.registration, grid.is_periodic, lat[s * north : s * south])
             inputs["static_coarse"][:, first:stop] = coarse[:, inner]
         if contract.statics_fine:
             fine = stack(band, contract.statics_fine)[:, s * inner.start : s * inner.stop]
