@@ -30,6 +30,7 @@ def upscale(
     extent: Annotated[str, typer.Option(help="hull, full, or a box N,W,S,E in degrees.")] = "hull",
     members: Annotated[int, typer.Option(min=1, help="Members of a stochastic model.")] = 1,
     seed: Annotated[int, typer.Option(help="Of a stochastic model: the same seed, the same members.")] = 0,
+    mean: Annotated[bool, typer.Option("--mean", help="Of a diffusion model: what members lie around.")] = False,
     sampler: Annotated[
         str | None, typer.Option(help="Of a diffusion model, as in integrator=heun,s_churn=10; default the artifact's.")
     ] = None,
@@ -75,6 +76,7 @@ def upscale(
             halo=halo,
             members=members,
             seed=seed,
+            mean=mean,
             statics=statics,
             memory_bytes=None if memory is None else parse_bytes(memory),
             times=None if times is None else OutputTimes.parse(times),

@@ -121,7 +121,7 @@ class Drawing:
                 if field is None:
                     if canvas is None:
                         canvas = self.conditions(window)
-                    field = self.draw(canvas, window.time_tile, member)
+                    field = canvas.mean if self._job.mean else self.draw(canvas, window.time_tile, member)
                     if self._store is not None:
                         self._store.save(window.time_tile, member, field)
                 with self._timings.measure("scatter"):

@@ -41,6 +41,7 @@ class Request:
     halo: str = "exact"  # or auto:EPS
     members: int = 1
     seed: int = 0  # of a stochastic model
+    mean: bool = False  # of a model that denoises: the field that members lie around, and no member
     statics: Path | None = None
     memory_bytes: int | None = None  # a promise; None lets the planner take part of what is free
     times: OutputTimes | None = None  # of a model that gives any; None takes its own
@@ -67,9 +68,15 @@ class Job:
     members: int = 1
     seed: int = 0
     sampling: SamplingConfig | None = None  # of a model that denoises
+    mean: bool = False  # nothing is drawn
     conserve: bool = False
     warnings: list[str] = field(default_factory=list)
     slots: Slots | None = None  # of models that give frames between others: what is computed, and what of it is kept
+
+    @property
+    def has_members(self) -> bool:
+        """Whether what is written has an axis for them."""
+        return self.contract.stochastic and not self.mean
 
     @property
     def model_frames(self) -> int:
@@ -94,6 +101,11 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         UsageError: an extent or halo that cannot be.
     """
     refuse_members(contract, request.members)
+    if request.mean and (contract.denoising is None or request.members > 1 or request.sampler or request.schedule):
+        what = (
+            "draws nothing around a mean" if contract.denoising is None else "has one mean, which nothing is drawn for"
+        )
+        raise UsageError(f"{contract.name} {what}", "--mean", "leave --mean out, or members, sampler and schedule")
     if request.halo != "exact":
         raise UsageError(
             f"halo {request.halo!r} is not offered for {contract.name}",
@@ -139,6 +151,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         members=request.members,
         seed=check_seed(request.seed),
         sampling=_sampling(contract, request),
+        mean=request.mean,
         conserve=request.conserve,
         warnings=[*warnings, *notes],
         slots=room,

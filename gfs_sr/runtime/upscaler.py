@@ -138,7 +138,7 @@ class Upscaler:
         sink = MemorySink()
         job, summary = self._run(forecast, sink, request or Request(), None)
         values = sink.values[..., ::-1, :] if sink.description.lat_ascending else sink.values
-        members = values if job.contract.stochastic else values[None]
+        members = values if job.has_members else values[None]
         return FineForecast(members, job.outputs, job.horizontal.fine, job.fine_times, summary)
 
     def stream(
@@ -222,11 +222,12 @@ class Upscaler:
             request = replace(request, tile=max(job.horizontal.coarse.shape))
         layout = choose_layout(job, request, budget, resident_bytes=held, core_frames=frames_at_once(job))
         store = None
-        if request.resume:
+        if request.resume and not job.mean:
             store = open_store(sink, job, self.artifact.sha256, steps)
         if self._denoiser is None:
             self._denoiser = self._engine_for(DENOISER)
-        self._denoiser.activate()
+        if not job.mean:
+            self._denoiser.activate()
         assert job.sampling is not None  # `prepare` has settled it
         statics = open_job_statics(layout, request.statics)
         drawing = Drawing(layout, steps, statics, self.backend, self._denoiser, job.sampling, store, progress)
@@ -277,7 +278,7 @@ class Upscaler:
             "gfs_sr_halo": halo
             if isinstance(halo, str)
             else ", ".join(f"{axis} {n[0]}+{n[1]}" for axis, n in halo.items()),
-            **({"gfs_sr_seed": str(job.seed)} if contract.stochastic else {}),
+            **({"gfs_sr_seed": str(job.seed)} if job.has_members else {}),
             **({} if job.sampling is None else {"gfs_sr_sampling": job.sampling.model_dump_json()}),
             **({"gfs_sr_conserved": ", ".join(job.outputs)} if job.conserve else {}),
             "gfs_sr_exact": "true" if exact else "false",
@@ -291,7 +292,7 @@ class Upscaler:
             registration=contract.registration,
             bucket_step=job.bucket_step,
             provenance=provenance,
-            members=job.members if contract.stochastic else None,
+            members=job.members if job.has_members else None,
         )
 
     def _summarize(
