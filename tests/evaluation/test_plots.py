@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gfs_sr.data.variables import VARIABLES
 from gfs_sr.evaluation.plots import maps, palettes, style, units
 from gfs_sr.evaluation.plots.cells import CellScores, cell_maps
-from gfs_sr.evaluation.plots.climate import annual_maximum_maps, mean_bias_maps, relative_bias
+from gfs_sr.evaluation.plots.climate import mean_bias_maps, period_maximum_maps, relative_bias
 from gfs_sr.evaluation.plots.coast import box, coastlines
 from gfs_sr.evaluation.plots.distributions import (
     cumulative_figure,
@@ -102,9 +102,9 @@ DRAWINGS = {
         [maps.Estimate(LONG, "model", np.zeros((37, 72)))]),
     "cells": lambda: cell_maps("r2", "r2", {LONG: cell_scores(), "best interpolation": cell_scores()}, LAT, LON),
     "bias": lambda: mean_bias_maps("t2m", "t2m", FIELD, FIELD + 1, LONG, LAT, LON),
-    "annual": lambda: annual_maximum_maps("t2m", "t2m", np.stack([FIELD, FIELD + 1]), np.stack([[FIELD, FIELD + 3]]),
+    "annual": lambda: period_maximum_maps("t2m", "t2m", np.stack([FIELD, FIELD + 1]), np.stack([[FIELD, FIELD + 3]]),
                                           LONG, LAT, LON)[0],
-    "sigma": lambda: annual_maximum_maps("t2m", "t2m", np.stack([FIELD, FIELD + 1]), np.stack([[FIELD, FIELD + 3]]),
+    "sigma": lambda: period_maximum_maps("t2m", "t2m", np.stack([FIELD, FIELD + 1]), np.stack([[FIELD, FIELD + 3]]),
                                          LONG, LAT, LON)[1],
     "samples": lambda: sample_sheet("t2m", "t2m", FIELD, {f"member {k}": FIELD + k for k in range(5)}, LAT, LON, "6 h"),
     "lapse": lambda: time_lapse("t2m", "t2m", {"truth": np.stack([FIELD] * 3), LONG: np.stack([FIELD] * 3)},

@@ -15,7 +15,7 @@ from gfs_sr.evaluation.film import coast_path, film
 from gfs_sr.evaluation.gallery.cast import casts, shorten
 from gfs_sr.evaluation.gallery.ensembles import ensemble_section
 from gfs_sr.evaluation.gallery.lead_times import liveliest_point
-from gfs_sr.evaluation.gallery.long_runs import long_run_section, years_of
+from gfs_sr.evaluation.gallery.long_runs import long_run_section, periods_of
 from gfs_sr.evaluation.gallery.maps import MOST_FRAMES, maps_section, thinned
 from gfs_sr.evaluation.gallery.scales import scales_section
 from gfs_sr.evaluation.gallery.skill import skill_section
@@ -106,8 +106,8 @@ def test_s004_23_a_single_member_skips_what_needs_more_with_a_note(one_variable)
         ("rank histogram", "the models give one forecast, no members"),
         ("samples", "the models give one forecast, no members"),
         ("spread and error", "the models give one forecast, no members"),
-        ("annual maximum of every cell", "the data span less than 2 whole years"),
-        ("annual maximum of the domain mean", "the data span less than 2 whole years"),
+        ("maximum of every cell, by period", "the data span less than 2 whole years or days"),
+        ("maximum of the domain mean, by period", "the data span less than 2 whole years or days"),
         ("all variables, frame by frame", "the data have one variable"),
     ):
         assert f"<li>{kind}: {reason}</li>" in notes
@@ -243,9 +243,18 @@ def test_coast_paths_lie_in_their_box():
 
 def test_years_count_when_they_are_whole():
     times = np.datetime64("2019-01-01") + np.arange(0, 3 * 365 - 200, 4).astype("timedelta64[D]")
-    found = years_of(times)
-    assert list(found) == [2019, 2020]
-    np.testing.assert_array_equal(times[found[2020]].astype("datetime64[Y]").astype(int), 50)
+    found = periods_of(times)
+    assert (found.word, list(found.frames)) == ("annual", [2019, 2020])
+    np.testing.assert_array_equal(times[found.frames[2020]].astype("datetime64[Y]").astype(int), 50)
+
+
+def test_days_count_where_there_are_no_two_years():
+    hours = np.datetime64("2020-03-01T12") + np.arange(0, 72, 6).astype("timedelta64[h]")
+    found = periods_of(hours)
+    assert (found.word, found.count) == ("daily", "2 days")  # half a day at either end
+    for frames in found.frames.values():
+        assert len(frames) == 4
+    assert periods_of(hours[:6]) is None
 
 
 def test_the_liveliest_point_is_not_on_the_rim():

@@ -1,13 +1,14 @@
-"""What a long run shows: mean biases, annual maxima, domain means, the frames around a peak."""
+"""What a long run shows: mean biases, maxima of its years or days, domain means, the frames around a peak."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
-from gfs_sr.evaluation.plots.climate import annual_maximum_maps, mean_bias_maps
+from gfs_sr.evaluation.plots.climate import mean_bias_maps, period_maximum_maps
 from gfs_sr.evaluation.plots.distributions import maxima_figure
 from gfs_sr.evaluation.plots.scatter import mean_scatter
 from gfs_sr.evaluation.plots.sheets import peak_windows, time_lapse, variables_lapse
@@ -16,29 +17,29 @@ from gfs_sr.evaluation.plots.units import display
 from gfs_sr.evaluation.records import Fields
 from gfs_sr.evaluation.result import Evaluation
 
-LEAST_YEARS = 2
+LEAST_PERIODS = 2
 LEAST_DAYS_OF_A_YEAR = 300  # a maximum of half a year is not an annual one
+LEAST_HOURS_OF_A_DAY = 18  # from the first to the last frame: of a day in steps of 6 hours
 AROUND = 2  # frames either side of a peak
 PEAKS = 5
 ONE_FRAME = "the data have one frame"
-NO_YEARS = f"the data span less than {LEAST_YEARS} whole years"
+NO_PERIODS = f"the data span less than {LEAST_PERIODS} whole years or days"
+EVERY_CELL, DOMAIN_MEAN = "Maximum of every cell, by period", "Maximum of the domain mean, by period"
 
 
 def long_run_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
-    """Biases over all frames, extremes of the years, frames around the peaks."""
+    """Biases over all frames, extremes of the years or days, frames around the peaks."""
     fields = [(cast, found) for cast in casts for found in first(cast, evaluation.fields)]
     several = [(cast, found) for cast, found in fields if len(found.lead_hours) > 1]
     made = {
         "Mean bias": [p for cast, found in several for p in _mean_bias(cast, found)],
-        "Annual maximum of every cell": [p for cast, found in several for p in _annual_maps(cast, found)],
-        "Annual maximum of the domain mean": [p for cast in casts for p in _annual_means(evaluation, cast)],
+        EVERY_CELL: [p for cast, found in several for p in _maximum_maps(cast, found)],
+        DOMAIN_MEAN: [p for cast in casts for p in _maximum_means(evaluation, cast)],
         "Domain means": [p for cast in casts for p in _mean_scatter(evaluation, cast)],
         "Around the highest domain means": [p for cast, found in _wettest(several) for p in _peaks(cast, found)],
         "All variables, frame by frame": _variables(several),
     }
-    reasons = dict.fromkeys(made, ONE_FRAME)
-    for title in ("Annual maximum of every cell", "Annual maximum of the domain mean"):
-        reasons[title] = NO_YEARS
+    reasons = dict.fromkeys(made, ONE_FRAME) | {EVERY_CELL: NO_PERIODS, DOMAIN_MEAN: NO_PERIODS}
     if len(several) == 1:
         reasons["All variables, frame by frame"] = "the data have one variable"
     return Section(
@@ -52,12 +53,33 @@ def long_run_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
     )
 
 
-def years_of(valid_times: Values) -> dict[int, Values]:
-    """Year -> indices of its frames, whole years only."""
+@dataclass(frozen=True)
+class Periods:
+    """Whole years of a run, or days of a shorter one."""
+
+    unit: str  # year or day
+    word: str  # annual or daily
+    frames: dict[int, Values]  # indices of the frames of each
+
+    @property
+    def count(self) -> str:
+        """In words."""
+        return f"{len(self.frames)} {self.unit}s"
+
+
+def periods_of(valid_times: Values) -> Periods | None:
+    """Whole years if there are two, else whole days if there are two."""
+    days, hours = (valid_times.astype(f"datetime64[{unit}]").astype(int) for unit in "Dh")
     years = valid_times.astype("datetime64[Y]").astype(int) + 1970
-    days = valid_times.astype("datetime64[D]").astype(int)
-    found = {int(year): np.flatnonzero(years == year) for year in np.unique(years)}
-    return {year: at for year, at in found.items() if np.ptp(days[at]) >= LEAST_DAYS_OF_A_YEAR}
+    for unit, word, label, clock, least in (
+        ("year", "annual", years, days, LEAST_DAYS_OF_A_YEAR),
+        ("day", "daily", days, hours, LEAST_HOURS_OF_A_DAY),
+    ):
+        found = {int(each): np.flatnonzero(label == each) for each in np.unique(label)}
+        whole = {each: at for each, at in found.items() if np.ptp(clock[at]) >= least}
+        if len(whole) >= LEAST_PERIODS:
+            return Periods(unit, word, whole)
+    return None
 
 
 def _mean_bias(cast: Cast, fields: Fields) -> list[Picture]:
@@ -74,38 +96,39 @@ def _mean_bias(cast: Cast, fields: Fields) -> list[Picture]:
     return [picture(f"bias_{cast.variable}", drawing, "First forecast.", "map")]
 
 
-def _annual_maps(cast: Cast, fields: Fields) -> list[Picture]:
-    years = years_of(fields.valid_times)
-    if len(years) < LEAST_YEARS:
+def _maximum_maps(cast: Cast, fields: Fields) -> list[Picture]:
+    periods = periods_of(fields.valid_times)
+    if periods is None:
         return []
     model = cast.models[0]
     members = fields.members.get(model.method, fields.methods[model.method][None])
-    truth = np.stack([fields.truth[at].max(axis=0) for at in years.values()])
-    predicted = np.stack([members[:, at].max(axis=1) for at in years.values()], axis=1)
-    in_units, in_spreads = annual_maximum_maps(cast.name, 
-        cast.variable, truth, predicted, model.label, fields.lat, fields.lon
-    )  # fmt: skip
-    caption = f"{len(years)} years, {len(members)} member{'s' * (len(members) != 1)}."
+    truth = np.stack([fields.truth[at].max(axis=0) for at in periods.frames.values()])
+    predicted = np.stack([members[:, at].max(axis=1) for at in periods.frames.values()], axis=1)
+    in_units, in_spreads = period_maximum_maps(
+        cast.name, cast.variable, truth, predicted, model.label, fields.lat, fields.lon, (periods.unit, periods.word)
+    )
+    caption = f"{periods.count}, {len(members)} member{'s' * (len(members) != 1)}."
     return [
-        picture(f"annual_bias_{cast.variable}", in_units, caption, "map"),
-        picture(f"annual_sigma_{cast.variable}", in_spreads, caption, "map"),
+        picture(f"{periods.word}_bias_{cast.variable}", in_units, caption, "map"),
+        picture(f"{periods.word}_sigma_{cast.variable}", in_spreads, caption, "map"),
     ]
 
 
-def _annual_means(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+def _maximum_means(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     shown, model = display(cast.variable), cast.models[0]
     made = []
     for found in of(cast, evaluation.domain_means()):
-        years = years_of(found.valid_times)
-        if len(years) < LEAST_YEARS:
+        periods = periods_of(found.valid_times)
+        if periods is None:
             continue
         members = found.members.get(model.method, found.methods[model.method][None])
-        maxima = np.concatenate([members[:, at].max(axis=1) for at in years.values()])
-        observed = np.array([found.truth[at].max() for at in years.values()])
+        maxima = np.concatenate([members[:, at].max(axis=1) for at in periods.frames.values()])
+        observed = np.array([found.truth[at].max() for at in periods.frames.values()])
         drawing = maxima_figure(
-            cast.name, shown.field(maxima), shown.field(observed), model.label, f"{cast.variable} ({shown.units})"
-        )
-        made.append(picture(f"annual_maxima_{cast.variable}", drawing, f"{len(years)} years."))
+            cast.name, shown.field(maxima), shown.field(observed), model.label, f"{cast.variable} ({shown.units})",
+            periods.word,
+        )  # fmt: skip
+        made.append(picture(f"{periods.word}_maxima_{cast.variable}", drawing, f"{periods.count}."))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Long runs: biases of the mean and of the annual maximum, cell by cell."""
+"""Long runs: biases of the mean and of the maximum of every period, cell by cell."""
 
 import numpy as np
 
@@ -56,42 +56,51 @@ def mean_bias_maps(
     )
 
 
-def annual_maximum_maps(
-    subject: str, variable: str, truth: Values, members: Values, label: str, lat: Axis, lon: Axis
+def period_maximum_maps(
+    subject: str,
+    variable: str,
+    truth: Values,
+    members: Values,
+    label: str,
+    lat: Axis,
+    lon: Axis,
+    period: tuple[str, str] = ("year", "annual"),
 ) -> tuple[Drawing, Drawing]:
-    """Bias of the annual maximum: in units for the mean and the largest member, and in spreads of the years.
+    """Bias of the maximum of a period: in units for the mean and the largest member, and in spreads of the periods.
 
     Args:
         subject: the variable.
         variable: of the table.
-        truth: (Y, H, W) maximum of every year, canonical units.
-        members: (M, Y, H, W).
+        truth: (P, H, W) maximum of every period, canonical units.
+        members: (M, P, H, W).
         label: of the model.
         lat: (H,).
         lon: (W,).
+        period: what it is, and what its maximum is called.
     """
-    shown = display(variable)
-    by_year = truth.mean(axis=0)
-    of_mean = shown.error(members.mean(axis=(0, 1)) - by_year)
-    of_largest = shown.error(members.mean(axis=1).max(axis=0) - by_year)
+    shown, (unit, word) = display(variable), period
+    maximum, of_model = f"{word} maximum", f"{word.capitalize()} maximum of {label}"
+    typical = truth.mean(axis=0)
+    of_mean = shown.error(members.mean(axis=(0, 1)) - typical)
+    of_largest = shown.error(members.mean(axis=1).max(axis=0) - typical)
     limit = error_limit([of_mean, of_largest])
     scale = Scale(shown.difference, ERROR_COLORS, -limit, limit)
-    finding = f"Annual maximum of {label}: bias {number(float(np.nanmean(of_mean)), 2)} {shown.difference} in the mean"
+    finding = f"{of_model}: bias {number(float(np.nanmean(of_mean)), 2)} {shown.difference} in the mean"
     in_units = Drawing(
-        sheet(subject, finding, [[Panel("mean of the members", "annual maximum − truth", of_mean, lat, lon, scale),
-                         Panel("largest member", "annual maximum − truth", of_largest, lat, lon, scale)]]),
+        sheet(subject, finding, [[Panel("mean of the members", f"{maximum} − truth", of_mean, lat, lon, scale),
+                         Panel("largest member", f"{maximum} − truth", of_largest, lat, lon, scale)]]),
         finding,
-        f"{subject}. Two maps of the bias of the annual maximum. {finding}.",
+        f"{subject}. Two maps of the bias of the {maximum}. {finding}.",
     )  # fmt: skip
     spread = truth.std(axis=0, ddof=1)
     sigmas = np.divide(of_mean / shown.factor, spread, out=np.full(spread.shape, np.nan), where=spread > 0)
     beyond = float(np.nanmean(np.abs(sigmas) > 1))
-    finding = f"Annual maximum of {label}: more than one spread of the years off in {percent(beyond)} of cells"
+    finding = f"{of_model}: more than one spread of the {unit}s off in {percent(beyond)} of cells"
     in_spreads = Drawing(
-        sheet(subject, finding, [[Panel("bias in σ", "σ: spread of the truth's years", sigmas, lat, lon,
+        sheet(subject, finding, [[Panel("bias in σ", f"σ: spread of the truth's {unit}s", sigmas, lat, lon,
                                Scale("σ", ERROR_COLORS, -3.0, 3.0))]], panel_width=3.4),
         finding,
-        f"{subject}. Map of the bias of the annual maximum in standard deviations of the years. {finding}.",
+        f"{subject}. Map of the bias of the {maximum} in standard deviations of the {unit}s. {finding}.",
     )  # fmt: skip
     return in_units, in_spreads
 

@@ -1,4 +1,4 @@
-"""What values occur: densities, empirical distribution functions, annual maxima."""
+"""What values occur: densities, empirical distribution functions, maxima of periods."""
 
 from collections.abc import Sequence
 
@@ -107,19 +107,22 @@ def means_figure(subject: str, truth: Strand, strands: Sequence[Strand], quantit
     )
 
 
-def maxima_figure(subject: str, members: Values, observed: Values, label: str, quantity: str) -> Drawing:
-    """Annual maxima of the domain mean over all members as a smooth density, the highest observed as marks.
+def maxima_figure(
+    subject: str, members: Values, observed: Values, label: str, quantity: str, word: str = "annual"
+) -> Drawing:
+    """Maxima of the domain mean by period over all members as a smooth density, the highest observed as marks.
 
     Args:
         subject: the variable.
-        members: (N,) every member's maximum of every year.
-        observed: (Y,) the truth's maximum of every year; the five highest are marked.
+        members: (N,) every member's maximum of every period.
+        observed: (P,) the truth's maximum of every period; the five highest are marked.
         label: of the model.
         quantity: name and units.
+        word: what the maximum of a period is called.
     """
     top = np.sort(observed)[::-1][:5]
     inside = float(np.mean((top >= members.min()) & (top <= members.max())))
-    finding = f"{inside:.0%} of the highest observed annual maxima lie within {label}'s range"
+    finding = f"{inside:.0%} of the highest observed {word} maxima lie within {label}'s range"
     figure, (axis,) = chart(subject, finding)
     at, density = smooth_density(members)
     axis.fill_between(at, density, color="#0b4f8a", alpha=0.25)
@@ -127,13 +130,13 @@ def maxima_figure(subject: str, members: Values, observed: Values, label: str, q
     for value in top:
         axis.axvline(value, ymax=0.9, color="black", linewidth=1.1, linestyle=(0, (4, 1.5)))
     axis.set_ylim(0, None)
-    axis.set_xlabel(f"annual maximum, {quantity}")
+    axis.set_xlabel(f"{word} maximum, {quantity}")
     axis.set_ylabel("density of members")
     marks = ", ".join(number(float(value), 4) for value in top)
     return Drawing(
         figure,
         finding,
-        f"{subject}. Smooth density of {members.size} annual maxima of {label}; dashed marks at the {top.size} "
+        f"{subject}. Smooth density of {members.size} {word} maxima of {label}; dashed marks at the {top.size} "
         f"highest observed: "
         f"{marks}. {finding}.",
     )
