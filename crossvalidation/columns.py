@@ -313,18 +313,20 @@ def _sources(configs: Sequence[Path], folder: Path | None, wanted: Sequence[str]
     """By name: of the configuration's data, or of a file of its own."""
     given = [part for path in configs for part in ("-c", str(path))]
     given += [] if folder is None else [f"--data.folder={folder}"]
-    data = training.parse([*given, "--output=."]).datamodule
-    named = [name for name in wanted if "=" not in name]
-    known = {each.source for each in data.read()} if named else set()
-    for name in named:
-        if name not in known:
-            raise UsageError(f"no source {name!r}", "--sources", f"use: {', '.join(sorted(known))}, or NAME=FILE")
-    found: dict[str, list[Fields]] = {name: [each for each in data.read() if each.source == name] for name in named}
+    # what is left out of training is what there is to score
+    data = training.parse([*given, "--data.leave_out=[]", "--output=."]).datamodule
+    known: dict[str, list[Fields]] = {}
+    if any("=" not in text for text in wanted):
+        for each in data.read():
+            known.setdefault(each.source, []).append(each)
+    found: dict[str, list[Fields]] = {}
     for text in wanted:
         name, equals, path = text.partition("=")
-        if equals:
-            found[name] = open_source(SourceConfig(name=name, files=[path]), data.folder, ChunkCache(1 << 28))
-    return {text.partition("=")[0]: found[text.partition("=")[0]] for text in wanted}
+        if not equals and name not in known:
+            raise UsageError(f"no source {name!r}", "--sources", f"use: {', '.join(sorted(known))}, or NAME=FILE")
+        source = SourceConfig(name=name, files=[path])
+        found[name] = open_source(source, data.folder, ChunkCache(1 << 28)) if equals else known[name]
+    return found
 
 
 def _contract(model: Geodiff | GeodiffMembers) -> Contract:
