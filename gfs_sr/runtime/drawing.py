@@ -117,13 +117,13 @@ class Drawing:
         for window in self._windows():
             canvas: Canvas | None = None
             for member in range(self._job.members):
-                field = None if self._store is None else self._store.load(window.time_tile, member)
+                field = None if self._store is None else self._store.load(window, member)
                 if field is None:
                     if canvas is None:
                         canvas = self.conditions(window)
                     field = canvas.mean if self._job.mean else self.draw(canvas, window.time_tile, member)
                     if self._store is not None:
-                        self._store.save(window.time_tile, member, field)
+                        self._store.save(window, member, field)
                 with self._timings.measure("scatter"):
                     fine = self._whole.written_channels(field[None])
                     self._out.scatter(np.ascontiguousarray(fine), window, 0, range(1), block)

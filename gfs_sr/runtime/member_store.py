@@ -5,15 +5,19 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.sink import FileSink, FloatField, Sink
+from gfs_sr.runtime.stages import Window
+from gfs_sr.runtime.statics import Statics
 from gfs_sr.runtime.tiling import Plan
 
-FACTS = "run.json"
+FACTS: Final = "run.json"
+DIGEST, SIZE = hashlib.sha256().digest_size, 4 * 8  # bytes of a digest, of a field's four lengths
 
 
 class MemberStore:
@@ -21,7 +25,7 @@ class MemberStore:
 
     Args:
         output: where the forecast goes; the folder is `OUTPUT.members`.
-        facts: all that a member follows from; a folder of other facts is emptied.
+        facts: all that a member follows from, besides the frames of its window; a folder of other facts is emptied.
     """
 
     def __init__(self, output: Path, facts: Mapping[str, str]) -> None:
@@ -36,22 +40,23 @@ class MemberStore:
             draft.write_text(text, encoding="utf-8")
             draft.replace(known)
 
-    def load(self, time_tile: int, member: int) -> FloatField | None:
-        """What was saved; None where nothing was, or what is there has other bytes than were saved."""
-        path = self._path(time_tile, member)
+    def load(self, window: Window, member: int) -> FloatField | None:
+        """What was saved; None where nothing was, it was of other frames, or what is there has other bytes."""
+        path = self._path(window, member)
         if not path.is_file():
             return None
         stored = path.read_bytes()
-        digest, body = stored[:32], stored[32:]
-        if hashlib.sha256(body).digest() != digest:
+        digest, body = stored[:DIGEST], stored[DIGEST:]
+        if hashlib.sha256(body).digest() != digest or body[:DIGEST] != _made_of(window):
             return None
-        size = np.frombuffer(body[:32], np.int64)
-        return np.frombuffer(body[32:], np.float32).reshape(size).copy()
+        size = np.frombuffer(body[DIGEST : DIGEST + SIZE], np.int64)
+        return np.frombuffer(body[DIGEST + SIZE :], np.float32).reshape(size).copy()
 
-    def save(self, time_tile: int, member: int, field: FloatField) -> None:
+    def save(self, window: Window, member: int, field: FloatField) -> None:
         """Keep (T, C, H, W)."""
-        body = np.array(field.shape, np.int64).tobytes() + np.ascontiguousarray(field).tobytes()
-        path = self._path(time_tile, member)
+        size = np.array(field.shape, np.int64).tobytes()
+        body = _made_of(window) + size + np.ascontiguousarray(field).tobytes()
+        path = self._path(window, member)
         draft = path.with_suffix(".partial")
         draft.write_bytes(hashlib.sha256(body).digest() + body)
         draft.replace(path)
@@ -60,12 +65,14 @@ class MemberStore:
         """The forecast is published: nothing is needed any more."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _path(self, time_tile: int, member: int) -> Path:
-        return self.folder / f"{time_tile:06d}-{member:04d}.field"
+    def _path(self, window: Window, member: int) -> Path:
+        return self.folder / f"{window.time_tile:06d}-{member:04d}.field"
 
 
-def open_store(sink: Sink, job: Job, model_sha256: str, steps: Plan) -> MemberStore:
+def open_store(sink: Sink, job: Job, model_sha256: str, steps: Plan, statics: Statics | None) -> MemberStore:
     """The store of a run: a repetition takes it up where model, input, sampling, seed and tiles are the same.
+
+    The frames of the input are compared window by window, as the run reads them.
 
     Raises:
         UsageError: a sink without a path.
@@ -76,14 +83,20 @@ def open_store(sink: Sink, job: Job, model_sha256: str, steps: Plan) -> MemberSt
     grid, digest = job.horizontal.coarse, hashlib.sha256()
     for axis in (grid.lat, grid.lon, job.forecast.times.valid_times.astype("datetime64[ns]").astype(np.int64)):
         digest.update(np.ascontiguousarray(axis).tobytes())
-    for index in range(len(job.forecast.times)):
-        digest.update(job.forecast.frame(index).tobytes())
     facts = {
         "model": model_sha256,
-        "input": digest.hexdigest(),
+        "places and times": digest.hexdigest(),
+        "statics": "" if statics is None else statics.digest(),
         "variables": ", ".join(job.inputs),
         "sampling": job.sampling.model_dump_json(),
         "seed": str(job.seed),
         "tiles": f"{steps.lat.core} by {steps.lon.core}",
     }
     return MemberStore(sink.path, facts)
+
+
+def _made_of(window: Window) -> bytes:
+    digest = hashlib.sha256()
+    for frame in window.frames:
+        digest.update(np.ascontiguousarray(frame.values).tobytes())
+    return digest.digest()

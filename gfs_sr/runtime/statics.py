@@ -1,5 +1,6 @@
 """The static fields of a job: the bundled terrain, or the user's, gathered by the same plan as the forecast."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,13 @@ class Statics:
         inputs = static_inputs(layout.contract, layout.job.horizontal.coarse, given)
         self._fields = {name: np.ascontiguousarray(field, np.float32) for name, field in inputs.items()}
         self._plan = replace(layout.plan, time=AxisPlan(1, 1, 0, 0, Boundary.EDGE))
+
+    def digest(self) -> str:
+        """SHA-256 of the fields."""
+        found = hashlib.sha256()
+        for name, field in sorted(self._fields.items()):
+            found.update(name.encode() + field.tobytes())
+        return found.hexdigest()
 
     def gather(self, tiles: range, buffers: Mapping[str, Array], threads: int) -> None:
         """Fill the static buffers of one batch."""

@@ -221,15 +221,15 @@ class Upscaler:
             # its conditions may be led by the whole field too
             request = replace(request, tile=max(job.horizontal.coarse.shape))
         layout = choose_layout(job, request, budget, resident_bytes=held, core_frames=frames_at_once(job))
+        statics = open_job_statics(layout, request.statics)
         store = None
         if request.resume and not job.mean:
-            store = open_store(sink, job, self.artifact.sha256, steps)
+            store = open_store(sink, job, self.artifact.sha256, steps, statics)
         if self._denoiser is None:
             self._denoiser = self._engine_for(DENOISER)
         if not job.mean:
             self._denoiser.activate()
         assert job.sampling is not None  # `prepare` has settled it
-        statics = open_job_statics(layout, request.statics)
         drawing = Drawing(layout, steps, statics, self.backend, self._denoiser, job.sampling, store, progress)
         with sink:
             sink.open(self._describe(job, layout, steps, exact=not drawing.is_blended), drawing.block_shape)

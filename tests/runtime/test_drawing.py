@@ -20,6 +20,7 @@ from gfs_sr.runtime.drawing import Drawing
 from gfs_sr.runtime.member_store import FACTS, MemberStore
 from gfs_sr.runtime.request import Request, prepare
 from gfs_sr.runtime.sink import open_sink
+from gfs_sr.runtime.stages import CoarseFrame, Window
 from gfs_sr.runtime.step_plan import fixed_bytes, plan_steps, step_bytes
 from gfs_sr.runtime.upscaler import Upscaler
 from tests.export.checkpoints import make_checkpoint, make_sample
@@ -275,17 +276,45 @@ def test_members_of_another_run_are_not_taken_up(model, tmp_path, monkeypatch, c
     assert calls == [(0, 0), (0, 0), (0, 1)]
 
 
+def test_members_of_frames_that_changed_are_drawn_again_and_no_others(model, tmp_path, monkeypatch):
+    forecast, target = forecast_on(europe(), frames=2), tmp_path / "fine.nc"
+    values = forecast.load().copy()
+    values[1, 0, 4, 5] += 1.0
+    changed = Forecast.from_arrays(values, ("t2m",), forecast.grid, forecast.times, registration=Registration.CELL)
+    request = Request(members=2, resume=True)
+    with Upscaler.open(model("plain"), backend="onnxruntime", threads=1) as upscaler:
+        calls = counted(monkeypatch)
+        with pytest.raises(Interrupted):
+            upscaler.run(forecast, open_sink(target), request, stopped_after(4))
+        calls.clear()
+        upscaler.run(changed, open_sink(target), request)
+    assert calls == [(1, 0), (1, 1)]
+
+
+def test_a_run_that_may_be_resumed_reads_each_frame_once(model, tmp_path, monkeypatch):
+    forecast, read, frame = forecast_on(europe(), frames=3), [], Forecast.frame
+    monkeypatch.setattr(Forecast, "frame", lambda self, index: (read.append(index), frame(self, index))[1])
+    with Upscaler.open(model("plain"), backend="onnxruntime", threads=1) as upscaler:
+        upscaler.run(forecast, open_sink(tmp_path / "fine.nc"), Request(members=2, resume=True))
+    assert read == [0, 1, 2]
+
+
+def window_of(*values):
+    return Window(0, 0, tuple(CoarseFrame(np.full((1, 2, 2), each, np.float32), None, True) for each in values))
+
+
 def test_a_kept_member_with_a_flipped_byte_is_drawn_again(tmp_path):
-    store = MemberStore(tmp_path / "fine.nc", {"seed": "1"})
+    store, window = MemberStore(tmp_path / "fine.nc", {"seed": "1"}), window_of(280, 281)
     field = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
-    store.save(0, 7, field)
-    np.testing.assert_array_equal(MemberStore(tmp_path / "fine.nc", {"seed": "1"}).load(0, 7), field)
+    store.save(window, 7, field)
+    np.testing.assert_array_equal(MemberStore(tmp_path / "fine.nc", {"seed": "1"}).load(window, 7), field)
+    assert store.load(window_of(280, 282), 7) is None
+    assert store.load(window, 8) is None
     (path,) = (each for each in store.folder.iterdir() if each.name != FACTS)
     spoilt = bytearray(path.read_bytes())
     spoilt[-1] ^= 1
     path.write_bytes(spoilt)
-    assert store.load(0, 7) is None
-    assert store.load(0, 8) is None
+    assert store.load(window, 7) is None
 
 
 def test_only_a_file_is_resumed(model):
