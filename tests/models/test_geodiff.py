@@ -112,6 +112,36 @@ def test_every_ablation_has_the_same_number_of_parameters():
     assert len(counts) == 1
 
 
+@pytest.mark.parametrize("prior", [True, False])
+def test_a_network_sees_detail_of_any_size_alike(prior):
+    """A tenth of the detail around another mean: the same local form, a tenth of the spread, and of what is added."""
+    model = shake(build(prior=prior, omega="none"), std=0.2)
+    inputs = given(model)
+    inputs["coarse"] = 4.0 * inputs["coarse"]  # far above the least spread
+    small = {**inputs, "coarse": inputs["coarse"].clone()}
+    small["coarse"][:, :, :3] = 0.5 + 0.1 * small["coarse"][:, :, :3]
+    with torch.no_grad():
+        large, little = (
+            model.guiding(each["coarse"], each.get("predictor_coarse"), each["static_fine"]) for each in (inputs, small)
+        )
+    torch.testing.assert_close(little.local, large.local, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(little.spread, 0.1 * large.spread, rtol=1e-3, atol=0)
+    with torch.no_grad():
+        added = model.refined(little) - little.base
+        torch.testing.assert_close(added, little.spread * model.detail(little), rtol=1e-4, atol=1e-6)
+
+
+def test_the_encoder_of_an_ablation_reads_the_temperature_and_learns():
+    model = shake(build(prior=False), std=0.2)
+    inputs = given(model)
+    assert set(inputs) == {"coarse", "static_fine"}  # no winds, no places
+    model(**inputs).square().mean().backward()
+    encoder = model.volume.network.prior
+    assert all(each.grad.any() for each in encoder.stages.parameters())
+    guides = model.guiding(inputs["coarse"], None, inputs["static_fine"])
+    assert torch.equal(guides.prior[:, :, :PER_LEVEL], guides.local[:, :, :1].expand(-1, -1, PER_LEVEL, -1, -1))
+
+
 def test_one_level_alone_has_advection_and_no_vertical():
     model = build(variables=["t@850"])
     inputs = given(model)

@@ -61,6 +61,12 @@ def test_s002_17_a_trained_toy_beats_bicubic_by_a_fifth_and_keeps_columns_stable
     assert found["held-out", "bicubic"].ratio == 1.0
 
 
+def test_without_the_prior_a_column_learns_too(tmp_path, data):
+    """What an ablation compares: a network that lacks the prior, not one that cannot see what it refines."""
+    path = main(given(tmp_path, data, TEXT, STEPS // 2, **{"model.network.prior": "false"}))
+    assert scored(load_checkpoint(path).model(), columns("held-out", 3, 2))["held-out", "model"].ratio <= 0.9
+
+
 @pytest.fixture(scope="module")
 def drawing(tmp_path_factory, data, learned):
     """A checkpoint that draws members around it."""
