@@ -202,6 +202,8 @@ class Dl4ds(Model):
         self.residual = Network(config, config.rule, windowed=config.padding is not Padding.REPLICATE)
         if config.baseline_residual:
             self.residual.silence()
+        # kept here: in half precision the branch is wrapped, and tells no more than its output
+        self.earlier, self.needs = self.residual.earlier, self.residual.needs()
         if config.season:
             self.predictors = tuple(Predictor(name=name, grid=PredictorGrid.COARSE) for name in SEASONS)
 
@@ -215,9 +217,9 @@ class Dl4ds(Model):
         """What the input must carry around its core: nothing where the layers pad."""
         if self.settings.rule is not Padding.VALID:
             return Reach()
-        own = self.residual.needs() + (Margin(WINDOW, WINDOW) if self.settings.scale_free else Margin())
+        own = self.needs + (Margin(WINDOW, WINDOW) if self.settings.scale_free else Margin())
         reach = own.reach | self.base.reach if self.settings.baseline_residual else own.reach
-        return reach + Reach(before=self.residual.earlier)
+        return reach + Reach(before=self.earlier)
 
     @property
     def reach(self) -> Reach | Literal["global"]:
@@ -285,7 +287,7 @@ class Dl4ds(Model):
         Returns:
             (B, T, C_out, s·H, s·W).
         """
-        settings, before = self.settings, self.residual.earlier
+        settings, before = self.settings, self.earlier
         rate, variant = settings.dropout_rate, settings.dropout_variant
         # in fp32, whatever the residual computes in: a rounded number might fall on the other side of the rate
         chances = {name.removeprefix("noise_dropout_"): factors(each, rate, variant) for name, each in noise.items()}
@@ -295,7 +297,7 @@ class Dl4ds(Model):
         fields, spread = coarse, None
         if settings.scale_free:
             fields, spread = self._freed(coarse)
-        rest = Margin.of(self.margin) - self.residual.needs()
+        rest = Margin.of(self.margin) - self.needs
         given = [
             each if each is None else crop(each, rest.reach) for each in (predictor_coarse, static_coarse, static_fine)
         ]
@@ -340,7 +342,7 @@ class Dl4ds(Model):
         spread = local_spread(planes, SPREAD_FLOOR)
         inner = planes[..., WINDOW:-WINDOW, WINDOW:-WINDOW]
         fields = ((inner - local_mean(planes)) / spread).reshape(B, -1, C, *inner.shape[-2:])
-        sizes = spread.reshape(fields.shape)[:, self.residual.earlier :, : len(self.settings.variables)]
+        sizes = spread.reshape(fields.shape)[:, self.earlier :, : len(self.settings.variables)]
         left = Margin.of(self.margin) - Margin(WINDOW, WINDOW) if not pads else Margin()
         return fields, crop(sizes, left.reach)
 

@@ -215,9 +215,9 @@ class Network(nn.Module):
         steps = [Field(each, margin) for each, margin in self._steps(fields, season, static_coarse, static_fine, own)]
         if isinstance(self.trunk, RecurrentTrunk):
             states = self.trunk(steps, noise)
-            x = states[-1] if self.windowed else _in_batch(states)
+            x = (states[-1] if self.windowed else _in_batch(states)).map(_channels_last)
         else:
-            x = self.trunk(steps[0], noise)
+            x = self.trunk(steps[0].map(_channels_last), noise)
         branch = None
         if self.statics is not None:
             branch = self._branch(fields.shape[1] - self.earlier, season, static_fine, own * self.scale_factor)
@@ -352,6 +352,11 @@ def _kernel(config: "Dl4dsConfig") -> int:
 def _sum(first: Field, last: Field) -> Field:
     first, last = aligned(first, last)
     return Field(first.values + last.values, first.margin)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """The same, a cell's channels beside each other: twice as fast on CPUs where they are few."""
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 def _in_batch(states: list[Field]) -> Field:

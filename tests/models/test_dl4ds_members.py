@@ -127,6 +127,14 @@ def test_s003_03_members_with_output_attention_say_global():
         assert models.build(small(member)).make_contract(name="test").halo == "global"
 
 
+@pytest.mark.parametrize("options", [{}, {"time_window": 3}, {"upsampling": "pin"}, {"scale_free": True}], ids=str)
+def test_a_member_is_exported_in_half_precision(tmp_path, options):
+    config = {**SMALL, "output_attention": False, **options}
+    contract = publish(make_checkpoint(config, spread=0.02), tmp_path / "model", precision="bf16").artifact.contract
+    assert contract.precision == "bf16"
+    assert contract.halo == models.build(config).make_contract(name="test").halo
+
+
 def test_s003_04_the_58_members_and_trainings_are_listed():
     result = CliRunner().invoke(app, ["models", "--json"])
     rows = [row for row in json.loads(result.stdout) if row["family"] == "dl4ds"]
