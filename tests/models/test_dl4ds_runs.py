@@ -9,11 +9,17 @@ import torch
 import xarray as xr
 from typer.testing import CliRunner
 
-from export.publication import publish_checkpoint
+from export.publication import publish, publish_checkpoint
 from gfs_sr.cli.app import app
 from gfs_sr.errors import UsageError
+from gfs_sr.evaluation.evaluate import Settings, run
+from gfs_sr.evaluation.gallery import maps as gallery_maps
+from gfs_sr.evaluation.gallery import values as gallery_values
+from gfs_sr.evaluation.plots.cells import cell_maps
+from gfs_sr.evaluation.plots.violins import violins_figure
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training.main import main
+from tests.export.checkpoints import make_checkpoint
 from tests.training.runs import arguments
 
 pytestmark = pytest.mark.filterwarnings(
@@ -112,6 +118,34 @@ def test_s003_21_a_coarse_product_of_another_model_is_downscaled_onto_the_fine_g
         assert ours["t2m"].dims == ("realization", "time", "lat", "lon")
         # what the other model gets wrong everywhere is learnt from the pairs: it was 1.5 K too warm
         assert abs(float((ours["t2m"].mean("realization") - truth["t2m"].values).mean())) < 1.0
+
+
+def test_s003_19_a_report_has_six_scores_as_violins_and_four_as_maps(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    lat, lon = 46 - 0.25 * (np.arange(28) + 0.5), 3 + 0.25 * (np.arange(36) + 0.5)
+    wind = 6 + 3 * np.sin(lat[:, None]) * np.cos(2 * lon) + 0.5 * rng.standard_normal((6, 28, 36))
+    xr.Dataset(
+        {"wspd": (("time", "lat", "lon"), wind.astype(np.float32), {"units": "m s-1", "standard_name": "wind_speed"})},
+        coords={"time": np.datetime64("2020-01-01T00", "ns") + np.arange(6) * np.timedelta64(6, "h"),
+                "lat": ("lat", lat, {"units": "degrees_north"}), "lon": ("lon", lon, {"units": "degrees_east"})},
+        attrs={"gfs_sr_registration": "cell"},
+    ).to_netcdf(tmp_path / "fine.nc")  # fmt: skip
+    config = {"family": "dl4ds", "variables": ("wspd",), "n_filters": 4, "n_blocks": 1, "output_attention": False}
+    publish(make_checkpoint(config, spread=0.05), tmp_path / "model")
+    panels, maps = [], []
+    monkeypatch.setattr(
+        gallery_values,
+        "violins_figure",
+        lambda name, drawn, inks: panels.extend(drawn) or violins_figure(name, drawn, inks),
+    )
+    monkeypatch.setattr(gallery_maps, "cell_maps", lambda *given: maps.extend(given[2].values()) or cell_maps(*given))
+    run(Settings((tmp_path / "fine.nc",), (str(tmp_path / "model"),), output=tmp_path / "report", tasks=("space",)))
+    assert {"violins_wspd.png", "cells_wspd.png"} <= {each.name for each in (tmp_path / "report" / "figures").iterdir()}
+    assert {panel.metric for panel in panels} == {"PSNR", "SSIM", "MAE", "RMSE", "correlation", "rank correlation"}
+    for each in maps:
+        for score in (each.rmse, each.nrmse, each.normalized_bias, each.correlation):
+            assert score.shape == each.rmse.shape
+            assert np.isfinite(score).all()
 
 
 @pytest.mark.parametrize(
