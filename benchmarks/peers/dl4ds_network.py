@@ -2,9 +2,9 @@
 
     build/dl4ds/bin/python benchmarks/peers/dl4ds_network.py --filters 8 --size 24 --batch 8 [--recurrent] [--train]
 
-`resnet_spc`, or its recurrent form, as the package builds it, random weights, float32. Prints one JSON object: seconds
-of every repeat of one forward pass, or of one training step: forward, mean absolute error, gradients, Adam, compiled to
-one graph as its trainer does.
+`resnet_spc`, or its recurrent form, as the package builds it, random weights, float32. Prints one JSON object: the size
+of every weight, and seconds of every repeat of one forward pass, or of one training step: forward, mean absolute error,
+gradients, Adam, compiled to one graph as its trainer does.
 """
 
 import argparse
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=6)
     parser.add_argument("--filters", type=int, default=8)
     parser.add_argument("--recurrent", action="store_true")
+    parser.add_argument("--windows", type=int, default=1, help="of `batch` frames each, recurrent")
     parser.add_argument("--train", action="store_true", help="time training steps")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -68,7 +69,7 @@ def main() -> None:
     network = build(options)
     shape: tuple[int, ...] = (options.batch, options.size, options.size, options.channels)
     if options.recurrent:
-        shape = (1, *shape)
+        shape = (options.windows, *shape)
     coarse = tf.constant(np.random.default_rng(0).standard_normal(shape, np.float32))
     graph = tf.function(lambda: network(coarse, training=False))
     fine = graph()
@@ -80,8 +81,8 @@ def main() -> None:
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
-    parameters = int(sum(np.prod(weight.shape) for weight in network.trainable_variables))
-    print(json.dumps({"in": shape, "out": list(fine.shape), "parameters": parameters, "seconds": seconds}))
+    sizes = sorted(int(np.prod(weight.shape)) for weight in network.trainable_variables)
+    print(json.dumps({"in": shape, "out": list(fine.shape), "sizes": sizes, "seconds": seconds}))
 
 
 if __name__ == "__main__":
