@@ -5,8 +5,8 @@ A sample is `mean + unit · z`, z being what diffusion draws. Everything lies on
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Self
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gfs_sr.models import fused_inputs
 from gfs_sr.models.fused_variables import CLASSES, STATICS, tables
-from gfs_sr.models.interpolation import Interpolation, SpaceInterpolation
+from gfs_sr.models.interpolation import Interpolation, SpaceInterpolation, pad_edges
 from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import Reach, crop
 from gfs_sr.models.unet import UnetConfig, crop_fine
@@ -72,6 +72,17 @@ class Conditioning(nn.Module):
     def kinds_of(self, variable: Tensor | None, count: int) -> Tensor:
         """(B or 1, C) rows of `sizes`, of `count` variables."""
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether the mean reads the whole field: what else reads around a cell then continues its edge by itself."""
+        return self.mean is not None and self.mean.reach == "global"
+
+    def surrounded(self, given: Tensor | None, frames: bool = True) -> Any:
+        """An input with the margin that the conditions read; with no frames around, of what does not change."""
+        if given is None or not self.sees_all:
+            return given
+        return pad_edges(given, self.reach if frames else replace(self.reach, before=0, after=0))
+
     def mean_of(self, given: Mapping[str, Tensor | None]) -> Tensor | None:
         """What the mean network gives for an input of this reach."""
         if self.mean is None:
@@ -120,6 +131,8 @@ class PlainConditions(Conditioning):
     ) -> Conditions:
         """See `Conditioning`."""
         config = self.config
+        coarse, predictor_coarse = self.surrounded(coarse), self.surrounded(predictor_coarse)
+        static_coarse, static_fine = self.surrounded(static_coarse, False), self.surrounded(static_fine, False)
         fields = crop_fine(self.inputs(coarse, predictor_coarse, static_fine, origin), self.reach, config)
         given = {"coarse": coarse, "predictor_coarse": predictor_coarse, "static_coarse": static_coarse,
                  "static_fine": static_fine}  # fmt: skip
@@ -179,6 +192,8 @@ class SharedConditions(Conditioning):
         assert variable is not None  # `graph_inputs` names all three
         assert static_coarse is not None
         assert static_fine is not None
+        coarse = self.surrounded(coarse)
+        static_coarse, static_fine = self.surrounded(static_coarse, False), self.surrounded(static_fine, False)
         B, T, C = coarse.shape[:3]
         given = {"coarse": coarse, "variable": variable, "static_coarse": static_coarse, "static_fine": static_fine}
         mean = self.mean_of(given)

@@ -146,9 +146,15 @@ class Edm(Model):
         return self.conditions.channels - (PLACES if self.settings.side else 0)
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> Reach | Literal["global"]:
         """Of the conditions: what the forecast's tiles carry around them."""
-        return self.conditions.reach
+        return "global" if self.conditions.sees_all else self.conditions.reach
+
+    @property
+    def frames_apart(self) -> bool:
+        """As the mean that sees the whole field."""
+        mean = self.conditions.mean
+        return self.conditions.sees_all and mean is not None and mean.frames_apart
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ class GeodiffMembers(Edm):
         return cls(GeodiffMembersConfig(**config))
 
     @property
-    def reach(self) -> Literal["global"]:  # type: ignore[override]
+    def reach(self) -> Literal["global"]:
         """As the mean's."""
         return "global"
 

@@ -121,6 +121,11 @@ class Unet(Model):
         return self.margin if is_finite else "global"
 
     @property
+    def frames_apart(self) -> bool:
+        """Where nothing mixes or interpolates frames."""
+        return self.reach == "global" and not self.settings.temporal and self.settings.time_factor == 1
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Of the forecast, in channel order."""
         return self.settings.fields_in

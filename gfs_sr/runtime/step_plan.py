@@ -15,9 +15,11 @@ BLENDED_SHARE = 4  # of a tile's side: its part that overlaps a neighbour's, on 
 
 
 def frames_at_once(job: Job) -> int:
-    """Coarse frames that are drawn together: all where frames know each other, else one."""
-    assert job.contract.denoising is not None  # else nothing is drawn
-    return len(job.forecast.times) if job.contract.denoising.temporal else 1
+    """Coarse frames that are drawn together: all where frames know each other, or their conditions do; else one."""
+    contract = job.contract
+    assert contract.denoising is not None  # else nothing is drawn
+    conditions_know = contract.halo == "global" and not contract.frames_apart
+    return len(job.forecast.times) if contract.denoising.temporal or conditions_know else 1
 
 
 def is_blended(job: Job, tile: int | None) -> bool:

@@ -220,6 +220,8 @@ class Upscaler:
         if denoising is not None and denoising.halo == "global" and job.contract.halo != "global":
             # its conditions may be led by the whole field too
             request = replace(request, tile=max(job.horizontal.coarse.shape))
+        elif denoising is not None and denoising.halo != "global" and job.contract.halo == "global":
+            request = replace(request, tile=None)  # tiles are the denoiser's, the mean is computed whole
         layout = choose_layout(job, request, budget, resident_bytes=held, core_frames=frames_at_once(job))
         statics = open_job_statics(layout, request.statics)
         store = None

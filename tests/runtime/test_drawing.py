@@ -21,7 +21,7 @@ from gfs_sr.runtime.member_store import FACTS, MemberStore
 from gfs_sr.runtime.request import Request, prepare
 from gfs_sr.runtime.sink import open_sink
 from gfs_sr.runtime.stages import CoarseFrame, Window
-from gfs_sr.runtime.step_plan import fixed_bytes, plan_steps, step_bytes
+from gfs_sr.runtime.step_plan import FIELDS, canvas_bytes, fixed_bytes, plan_steps, step_bytes
 from gfs_sr.runtime.upscaler import Upscaler
 from tests.export.checkpoints import make_checkpoint, make_sample
 
@@ -33,12 +33,19 @@ PLAIN = {
     "factors": [], "schedule": LEVELS,
 }  # fmt: skip
 GLOBAL = {**PLAIN, "normalization": "group", "attention": "global", "multipliers": [1, 2], "factors": [2]}
+GLOBAL_MEAN = {
+    "family": "unet", "variables": ["t2m"], "registration": "cell", "width": 4, "multipliers": [1], "blocks": 1,
+    "dropout": 0.0, "attention_heads": 2, "scale_factor": 2, "time_factor": 1,
+}  # fmt: skip
 MODELS = {
     "plain": PLAIN,
     "shared": {**PLAIN, "variables": ["t2m", "msl"], "shared": True},
     "temporal": {**PLAIN, "temporal": True, "time_factor": 2},
     "global": GLOBAL,
     "rain": {**PLAIN, "variables": ["tp"]},
+    "around a global mean": {**PLAIN, "mean": GLOBAL_MEAN},
+    "shared, around a global mean": {**PLAIN, "shared": True, "mean": GLOBAL_MEAN},
+    "around a global mean of all frames": {**PLAIN, "mean": {**GLOBAL_MEAN, "temporal": True}},
 }
 
 
@@ -59,7 +66,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawing")
 
     def made(name, spread=0.1):
-        target = folder / f"{name}-{spread}"
+        target = folder / f"{name.replace(' ', '-')}-{spread}"
         if not target.is_dir():
             checkpoint = make_checkpoint(MODELS[name], spread=spread)
             publish(of_rain(checkpoint) if name == "rain" else checkpoint, target)
@@ -212,6 +219,48 @@ def test_blending_leaves_no_seam_where_the_denoiser_looks_at_no_neighbor(model, 
     assert whole.summary.exact
     assert not tiled.summary.exact
     np.testing.assert_allclose(tiled.members, whole.members, rtol=0, atol=1e-5 * SD)
+
+
+# a mean that sees everything
+
+
+@pytest.mark.parametrize("name", ["around a global mean", "shared, around a global mean"])
+def test_the_mean_of_the_whole_field_is_the_same_for_any_tile_of_the_denoiser(model, name):
+    forecast = forecast_on(europe())
+    with Upscaler.open(model(name)) as upscaler:
+        assert upscaler.contract.halo == "global"
+        assert upscaler.contract.denoising.halo != "global"
+    whole = drawn(model(name), forecast)
+    assert np.isfinite(whole.members).all()
+    tiled = drawn(model(name), forecast, tile=3)
+    assert tiled.summary.exact
+    np.testing.assert_allclose(tiled.members, whole.members, rtol=0, atol=1e-5 * SD)
+
+
+@pytest.mark.parametrize(
+    ("name", "together"), [("around a global mean", 1), ("around a global mean of all frames", 3), ("temporal", 3)]
+)
+def test_memory_is_counted_of_the_frames_that_are_drawn_together(model, monkeypatch, name, together):
+    forecast, sizes, conditions = forecast_on(europe()), [], Drawing.conditions
+
+    def seen(self, window):
+        canvas = conditions(self, window)
+        sizes.append(canvas.mean.nbytes + canvas.unit.nbytes + canvas.condition.nbytes)
+        return canvas
+
+    monkeypatch.setattr(Drawing, "conditions", seen)
+    with Upscaler.open(model(name), backend="onnxruntime", threads=1) as upscaler:
+        job = prepare(upscaler.contract, forecast, Request(extent="full"))
+        upscaler.upscale_forecast(forecast, Request(seed=1, extent="full"))
+    assert len(sizes) == 3 // together
+    # beside the conditions, the member and what a sampler keeps
+    assert max(sizes) + (1 + FIELDS) * canvas_field(job, together) == canvas_bytes(job)
+
+
+def canvas_field(job, frames):
+    """Bytes of one field of all variables on fine cells."""
+    contract = job.contract
+    return 4 * frames * contract.time_factor * contract.scale_factor**2 * int(np.prod(job.horizontal.coarse.shape))
 
 
 # stopped and taken up
