@@ -217,6 +217,12 @@ def _sampling(contract: Contract, request: Request) -> SamplingConfig | None:
             raise UsageError(
                 f"{contract.name} draws nothing by a sampler", "--sampler, --schedule, --sampling", "leave them out"
             )
+        if request.resume:
+            raise UsageError(
+                f"{contract.name} writes members as it computes them, in one run each: there is nothing to keep",
+                "--resume",
+                "leave it out, or use a model that draws step by step",
+            )
         return None
     try:
         asked = contract.denoising.sampling.changed(dict(request.sampler), dict(request.schedule))

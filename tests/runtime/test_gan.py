@@ -131,6 +131,11 @@ def test_s004_15_a_generator_takes_no_settings_of_a_sampler(model):
         drawn(model("cells"), forecast_on(europe()), sampler={"integrator": "heun"})
 
 
+def test_nothing_is_kept_of_a_model_that_draws_in_one_run(model):
+    with pytest.raises(UsageError, match="nothing to keep"):
+        drawn(model("cells"), forecast_on(europe()), resume=True)
+
+
 @pytest.mark.parametrize("name", ["cells", "vector"])
 def test_s004_15_a_checkpoint_becomes_members_along_realization_by_command(tmp_path, name):
     checkpoint = write_checkpoint(tmp_path / "gan.ckpt", MODELS[name], spread=0.1)
