@@ -24,6 +24,7 @@ from gfs_sr.models.column_physics import (
 )
 from gfs_sr.models.fused_variables import STATIC_SCALING
 from gfs_sr.models.interpolation import SpaceInterpolation, pad_edges
+from gfs_sr.models.learned_kernel import Kernel
 from gfs_sr.models.model import Model, ModelConfig
 from gfs_sr.models.unet3d import Unet3d, VolumeConfig, flops_per_cell
 
@@ -50,6 +51,7 @@ class GeodiffConfig(ModelConfig):
     scale_factor: int = 4
     time_factor: int = 1
     registration: Registration = Registration.CELL
+    kernel: int = 5  # coarse cells of the side of a learned linear interpolation beside the given one; 0: none
     depth: Depth = "level"  # what the third axis is; the other axis lies in the batch or in channels
     prior: bool = True  # off: the prior's encoder stays, and reads the temperature in place of the prior
     omega: Omega = "continuity"  # vertical motion: of the wind's divergence, of the forecast, or left out
@@ -74,6 +76,8 @@ class GeodiffConfig(ModelConfig):
         ):
             if value not in allowed:
                 raise ValueError(f"{key} {value!r} is none of {', '.join(allowed)}")
+        if self.kernel < 0 or (self.kernel and self.kernel % 2 == 0):
+            raise ValueError(f"kernel {self.kernel} is neither odd nor 0")
         for name in self.statics:
             lookup(name)
         pressure_slopes(self.pressures)  # raises where levels are not in order
@@ -188,7 +192,8 @@ class Prior(nn.Module):
 class Guides:
     """What networks are led by, all on fine cells, (B, T, ., s·H, s·W)."""
 
-    base: Tensor  # D channels, model units
+    interpolated: Tensor  # D channels, model units
+    base: Tensor  # D, with what the kernel adds
     local: Tensor  # D, the base's difference from the mean of the coarse cells around, in units of their spread
     spread: Tensor  # D, of the coarse cells around, model units
     statics: Tensor  # S
@@ -206,6 +211,7 @@ class Guiding(nn.Module):
     def __init__(self, config: GeodiffConfig, base: nn.Module) -> None:
         super().__init__()
         self.config, self.base = config, base
+        self.kernel = Kernel(config.kernel, config.scale_factor) if config.kernel else None
         self.physics = Prior(config)
         self.bilinear = SpaceInterpolation("bilinear", config.scale_factor, config.registration)
 
@@ -219,6 +225,9 @@ class Guiding(nn.Module):
         else:
             planes = F.pixel_shuffle(static_fine[:, 0], self.config.scale_factor)
             statics = planes[:, None].expand(-1, T, -1, -1, -1)
+        interpolated = base
+        if self.kernel is not None:
+            base = base + self.kernel(coarse[:, :, :count])
         mean, spread = (self.on_fine(each).reshape(base.shape) for each in neighborhood(coarse[:, :, :count]))
         local = (base - mean) / spread
         if not self.config.prior:  # an encoder without a field to read would be no part of the network
@@ -226,7 +235,7 @@ class Guiding(nn.Module):
         else:
             assert place is not None  # `predictors` asks for it
             told = self.on_fine(self.physics(coarse, place)).reshape(B, T, -1, rows, columns)
-        return Guides(base, local, spread, statics, told)
+        return Guides(interpolated, base, local, spread, statics, told)
 
     def on_fine(self, fields: Tensor) -> Tensor:
         """(B, T, K, H, W) -> (B·T·K, 1, s·H, s·W), bilinear."""
@@ -346,7 +355,7 @@ class Geodiff(Model):
     @property
     def flops_per_fine_cell(self) -> float:
         """See `Model`."""
-        return 5 * self.volume.flops_per_value
+        return 5 * (self.volume.flops_per_value + 2 * self.settings.kernel**2)
 
     def normalization(self) -> dict[str, Scaling]:
         """Part of the network."""
@@ -382,7 +391,7 @@ class Geodiff(Model):
         if kind not in ("space", "space_time"):
             raise ValueError(f"{self.family} learns from space and space_time batches, not from {kind}")
         guides: Guides = self.guiding(inputs["coarse"], inputs.get("predictor_coarse"), inputs.get("static_fine"))
-        return self.refined(guides), guides.base
+        return self.refined(guides), guides.interpolated
 
     def stability(self, field: Tensor) -> Tensor:
         """(B, T, D, H, W) in model units -> static stability, K/Pa."""

@@ -1,7 +1,7 @@
 """Physics-informed training: a column of temperature that keeps its stability, its gradients, and what couples both."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -11,11 +11,12 @@ from torch import Tensor
 from gfs_sr.errors import UsageError
 from gfs_sr.models.column_physics import metric_of
 from gfs_sr.models.geodiff import Geodiff
+from gfs_sr.models.interpolation import pad_edges
 from gfs_sr.training.datamodule import Share, Steps
 from gfs_sr.training.losses import LossConfig
 from gfs_sr.training.losses.column import Column, coupling_error, gradient_error, stability_error
 from gfs_sr.training.samples import StreamConfig
-from gfs_sr.training.supervised import Supervised
+from gfs_sr.training.supervised import Supervised, centered
 
 LOGGER: Final = logging.getLogger(__name__)
 CHARBONNIER: Final = LossConfig(weights={"charbonnier": 1.0})
@@ -50,7 +51,7 @@ class PhysicsInformed(Supervised):
     """Supervised training of `geodiff` with three terms of physics beside the loss of the data.
 
     Before the first step the sizes of stability, gradients and shear are measured on true fields, so that every term
-    counts in typical sizes of what it compares.
+    counts in typical sizes of what it compares; and the linear part of the network is fitted, which needs no gradient.
 
     Args:
         network: the configuration of `geodiff`.
@@ -85,6 +86,9 @@ class PhysicsInformed(Supervised):
             how = {"continuity": "derived from the wind's divergence", "given": "the forecast's", "none": "left out"}
             LOGGER.warning("prior: vertical motion is %s, heating is left out", how[settings.omega])
         self.column, self.motion = self.measured_sizes()
+        kernel = self.model.guiding.kernel
+        if kernel is not None and not kernel.weight.any():
+            kernel.fit(self._pairs())
 
     def check_stream(self, name: str, stream: StreamConfig) -> None:
         """Besides what `Supervised` refuses: turned samples, whose winds would no longer fit their places."""
@@ -94,21 +98,36 @@ class PhysicsInformed(Supervised):
 
     def measured_sizes(self) -> tuple[Column, float]:
         """Of true fields, the same at every start of a run."""
-        steps = Steps(self.data._train_samplers(), self.data.seed, augment=False, epoch_steps=SIZE_STEPS, share=Share())
         physics, found, motions = self.model.guiding.physics, [], []
         with torch.no_grad():
-            for step in range(SIZE_STEPS):
-                for part in steps[SIZE_KEY, step].values():
-                    moved = {name: each.to(self.device) for name, each in part.items()}
-                    truth, mask = self._truth(moved)
-                    found.append(Column.measured(physics.pressure, physics.slopes, truth, mask))
-                    omega = self._omega(moved, truth)
-                    motions.append(0.0 if omega is None else float(omega.square().mean()))
+            for part in self._first_parts():
+                truth, mask = self._truth(part)
+                found.append(Column.measured(physics.pressure, physics.slopes, truth, mask))
+                omega = self._omega(part, truth)
+                motions.append(0.0 if omega is None else float(omega.square().mean()))
         sizes = (
             torch.stack([getattr(each, name) for each in found]).square().mean(dim=0).sqrt()
             for name in ("stability", "gradient", "shear")
         )
         return Column(physics.pressure, physics.slopes, *sizes), max(sum(motions) / len(motions), 1e-12) ** 0.5
+
+    def _first_parts(self) -> Iterator[dict[str, Tensor]]:
+        """Samples of the training that nothing learns from by steps."""
+        steps = Steps(self.data._train_samplers(), self.data.seed, augment=False, epoch_steps=SIZE_STEPS, share=Share())
+        for step in range(SIZE_STEPS):
+            for part in steps[SIZE_KEY, step].values():
+                yield {name: each.to(self.device) for name, each in part.items()}
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What the kernel is fitted to: coarse fields, what their interpolation misses, and where that is known."""
+        levels, base = len(self.model.settings.levels), self.model.base
+        for part in self._first_parts():
+            truth = part["fine"]
+            core = tuple(size // self.model.settings.scale_factor for size in truth.shape[-2:])
+            coarse = part["coarse"][:, :, :levels]
+            with torch.no_grad():
+                made = centered(base(pad_edges(coarse, base.reach)), truth.shape[-2:])
+            yield centered(coarse, core), truth - made, part["mask"].expand_as(truth)
 
     def plan_facts(self) -> dict[str, Any]:
         """See `Supervised`."""

@@ -234,14 +234,14 @@ class Supervised(L.LightningModule):
         )  # a validation is too short to compile for
         prediction, base = learn(kind, inputs)
         size = part["fine"].shape[-2:]
-        return _core(prediction, size), _core(base, size)
+        return centered(prediction, size), centered(base, size)
 
     def _loss(self, part: dict[str, Tensor], prediction: Tensor, base: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         names = names_of(part, self.network.facts.variables) if self.loss.variables else None
         return sample_loss(self.loss, part, prediction, base, names)
 
 
-def _core(fine: Tensor, size: torch.Size) -> Tensor:
+def centered(fine: Tensor, size: Sequence[int]) -> Tensor:
     """The middle of a prediction that covers the context too."""
     rows, columns = ((have - want) // 2 for have, want in zip(fine.shape[-2:], size, strict=True))
     return fine[..., rows : rows + size[0], columns : columns + size[1]]
