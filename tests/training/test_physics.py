@@ -107,6 +107,8 @@ def test_columns_of_real_files_train_and_the_checkpoint_holds_the_column(tmp_pat
     assert checkpoint.contract.inputs[:3] == ("t@1000", "t@850", "t@700")
     assert checkpoint.config["omega"] == "continuity"
     assert "derived from the wind's divergence" in caplog.text  # S002-18: the log says what stands for omega
+    # five steps of 0.004 lead a weight by 0.02: the kernel was there before the first
+    assert float(checkpoint.state_dict["guiding.kernel.weight"].abs().max()) > 0.04
     zero = [each for name, each in checkpoint.state_dict.items() if ".zero." in name]
     assert all(torch.isfinite(each).all() for each in zero)
     lines = (tmp_path / "run" / "csv" / "metrics.csv").read_text().splitlines()[0]
