@@ -108,11 +108,13 @@ class Stages:
     def coarse_frame(self, values: FloatField, quality: MaskField | None = None) -> CoarseFrame:
         """A frame (C, H, W) as the reader gives it -> filled, with its mask, turned to where the window starts."""
         inside = self._envelope.holds(values)
-        roll = self._job.horizontal.roll
+        roll, (rows, columns) = self._job.horizontal.roll, self._job.horizontal.part
         if roll:
             values = np.roll(values, -roll, axis=-1)
             quality = None if quality is None else np.roll(quality, -roll, axis=-1)
-        filled, mask = tiling.fill_nearest(values, self._job.horizontal.coarse.is_periodic)
+        filled, mask = tiling.fill_nearest(values, self._job.forecast.grid.is_periodic)
+        filled, mask = np.ascontiguousarray(filled[..., rows, columns]), np.ascontiguousarray(mask[..., rows, columns])
+        quality = None if quality is None else quality[..., rows, columns]
         return CoarseFrame(filled, mask if mask.any() else None, inside, quality)
 
     # gather

@@ -1,5 +1,7 @@
 """How the steps of a sampler are tiled, and what the whole of a drawing takes, within a promised memory."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from gfs_sr.contract import Halo
@@ -7,10 +9,12 @@ from gfs_sr.errors import MemoryBudgetTooSmall, UsageError
 from gfs_sr.runtime.planner import SINK_BYTES, UNLIMITED, resident_now_bytes
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.tiling import Footprint, Plan, make_plan
+from gfs_sr.runtime.window import around
 
 FIELDS = 7  # of one group of variables: z before and after a step, two results, a slope, noise, a sum
 DEFAULT_STEP_BYTES = 1 << 30  # of one tile; larger ones gain little once the halo is small beside them
 STEP_SHARE = 0.5  # of what is free, for one tile of the denoiser; the rest is for the conditions
+SPARE = 8  # coarse cells around all that is read: statics are blurred and coarsened there
 BLENDED_SHARE = 4  # of a tile's side: its part that overlaps a neighbour's, on each side, where tiles are blended
 
 
@@ -20,6 +24,23 @@ def frames_at_once(job: Job) -> int:
     assert contract.denoising is not None  # else nothing is drawn
     conditions_know = contract.halo == "global" and not contract.frames_apart
     return len(job.forecast.times) if contract.denoising.temporal or conditions_know else 1
+
+
+def drawn_part(job: Job) -> Job:
+    """The job on the part of the field that its kept cells can know of: every step sees as far as its halo, and on.
+
+    All of it where anything sees the whole field.
+    """
+    contract = job.contract
+    assert contract.denoising is not None  # else nothing is drawn
+    assert job.sampling is not None  # `prepare` has settled it
+    step, mean = contract.denoising.halo, contract.halo
+    if not isinstance(step, Halo) or not isinstance(mean, Halo):
+        return job
+    sides = ("north", "south", "west", "east")
+    reach = {side: job.sampling.evaluations * getattr(step, side) + getattr(mean, side) + SPARE for side in sides}
+    margin = Halo(before=0, after=0, **reach)
+    return replace(job, horizontal=around(job.horizontal, contract.scale_factor, margin))
 
 
 def is_blended(job: Job, tile: int | None) -> bool:

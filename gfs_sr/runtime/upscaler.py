@@ -29,7 +29,7 @@ from gfs_sr.runtime.request import Job, Request, prepare
 from gfs_sr.runtime.sink import FileSink, FloatField, MemorySink, Sink
 from gfs_sr.runtime.stages import Stages
 from gfs_sr.runtime.statics import open_job_statics
-from gfs_sr.runtime.step_plan import canvas_bytes, frames_at_once, plan_steps, step_bytes
+from gfs_sr.runtime.step_plan import canvas_bytes, drawn_part, frames_at_once, plan_steps, step_bytes
 from gfs_sr.runtime.streaming import FineFrame, stream
 from gfs_sr.runtime.summary import RunSummary, peak_rss_bytes
 from gfs_sr.runtime.tiling import Plan
@@ -212,6 +212,7 @@ class Upscaler:
         self, job: Job, forecast: Forecast, sink: Sink, request: Request, progress: Progress | None, start: float
     ) -> tuple[Job, RunSummary]:
         """As `_run`, of a model that denoises."""
+        job = drawn_part(job)
         held = sink.resident_bytes(job.output_cells)
         budget = request.memory_bytes or self._memory_bytes
         steps = plan_steps(job, request.tile, budget, held)

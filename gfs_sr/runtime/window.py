@@ -1,11 +1,12 @@
 """Which part of the model's fine index space is kept: hull, full extent, or a box; always cut by index."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.contract import Halo
 from gfs_sr.data.grid import AxisWindow, Grid, Registration
 from gfs_sr.errors import UsageError
 
@@ -17,12 +18,13 @@ class HorizontalWindow:
     """The fine rows and columns that are kept, with their coordinates."""
 
     roll: int  # coarse columns the field is turned westwards first, so that a box never crosses the axis' end
-    coarse: Grid  # turned
+    coarse: Grid  # turned; of `part` alone
     rows: AxisWindow  # of the s·H model rows
     columns: AxisWindow  # of the s·W model columns
     fine: Grid  # of the kept cells
     outside_rows: npt.NDArray[np.bool_]  # kept rows beyond the hull of the coarse points
     outside_columns: npt.NDArray[np.bool_]
+    part: tuple[slice, slice] = (slice(None), slice(None))  # rows and columns of the turned field that are worked on
 
 
 def parse_extent(extent: str) -> str | Box:
@@ -97,6 +99,34 @@ def horizontal_window(grid: Grid, scale_factor: int, registration: Registration,
         cut,
         AxisWindow(rows.start + first_row, row_count),
         AxisWindow(columns.start + first_column, column_count),
+    )
+
+
+def around(window: HorizontalWindow, scale_factor: int, margin: Halo) -> HorizontalWindow:
+    """The same kept cells of a smaller field: what lies beyond `margin` around them, coarse cells, is left away.
+
+    Around the globe and over the poles all columns stay.
+    """
+    grid, s = window.coarse, scale_factor
+    height, width = grid.shape
+    first_row = max(0, window.rows.start // s - margin.north)
+    last_row = min(height, -(-(window.rows.start + window.rows.size) // s) + margin.south)
+    first = window.columns.start // s - margin.west
+    last = -(-(window.columns.start + window.columns.size) // s) + margin.east
+    over_pole = grid.pole_offsets != (None, None) and (first_row == 0 or last_row == height)
+    if not grid.is_periodic:
+        first, last = max(0, first), min(width, last)
+    elif over_pole or last - first >= width:
+        first, last = 0, width
+    turn = first if grid.is_periodic else 0
+    lon = np.concatenate([grid.lon - 360.0, grid.lon, grid.lon + 360.0])[width + first : width + last]
+    return replace(
+        window,
+        roll=window.roll + turn,
+        coarse=Grid(grid.lat[first_row:last_row], lon),
+        rows=AxisWindow(window.rows.start - s * first_row, window.rows.size),
+        columns=AxisWindow(window.columns.start - s * first, window.columns.size),
+        part=(slice(first_row, last_row), slice(first - turn, last - turn)),
     )
 
 

@@ -21,7 +21,7 @@ from gfs_sr.runtime.member_store import FACTS, MemberStore
 from gfs_sr.runtime.request import Request, prepare
 from gfs_sr.runtime.sink import open_sink
 from gfs_sr.runtime.stages import CoarseFrame, Window
-from gfs_sr.runtime.step_plan import FIELDS, canvas_bytes, fixed_bytes, plan_steps, step_bytes
+from gfs_sr.runtime.step_plan import FIELDS, SPARE, canvas_bytes, fixed_bytes, plan_steps, step_bytes
 from gfs_sr.runtime.upscaler import Upscaler
 from tests.export.checkpoints import make_checkpoint, make_sample
 
@@ -219,6 +219,57 @@ def test_blending_leaves_no_seam_where_the_denoiser_looks_at_no_neighbor(model, 
     assert whole.summary.exact
     assert not tiled.summary.exact
     np.testing.assert_allclose(tiled.members, whole.members, rtol=0, atol=1e-5 * SD)
+
+
+# a box
+
+BOXES = {
+    "inside": "30,40,10,70",
+    "across the seam": "30,-15,10,20",
+    "at a pole": "90,40,60,70",
+    "near the end of the rows": "-60,100,-75,130",
+}
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+@pytest.mark.parametrize("name", ["plain", "shared"])
+def test_the_members_of_a_box_are_those_of_the_world(model, name, box):
+    forecast = forecast_on(globe(60, 90), frames=1)
+    whole, inner = (drawn(model(name), forecast, extent=extent, schedule={"n": 2}, tile=30) for extent in ("full", box))
+    rows = [int(np.abs(whole.grid.lat - each).argmin()) for each in inner.grid.lat]
+    columns = [int(np.abs((whole.grid.lon - each + 180) % 360 - 180).argmin()) for each in inner.grid.lon]
+    assert min(inner.members.shape[-2:]) > 5
+    np.testing.assert_allclose(inner.members, whole.members[..., rows, :][..., columns], rtol=0, atol=1e-5 * SD)
+
+
+def test_a_box_is_drawn_with_what_its_steps_can_see_around_it(model, monkeypatch):
+    forecast, sizes, conditions = forecast_on(globe(120, 180), frames=1), [], Drawing.conditions
+    monkeypatch.setattr(Drawing, "conditions", lambda self, window: (
+        sizes.append(window.frames[0].values.shape[-2:]), conditions(self, window))[1])  # fmt: skip
+    for steps in (1, 2, 40):
+        drawn(model("plain"), forecast, extent=BOXES["inside"], schedule={"n": steps}, members=1)
+    with Upscaler.open(model("plain")) as upscaler:
+        contract = upscaler.contract
+    reach = [steps * contract.denoising.halo.north + contract.halo.north + SPARE for steps in (1, 2)]
+    assert sizes[1][1] - sizes[0][1] == 2 * (reach[1] - reach[0]) > 0
+    assert sizes[0][0] < 60
+    assert sizes[0][1] < 60
+    assert sizes[2] == (120, 180)  # many steps see the world
+
+
+def test_a_box_of_a_masked_forecast_is_filled_as_the_world_is(model):
+    forecast = forecast_on(globe(60, 90), frames=1)
+    values = forecast.load().copy()
+    values[:, :, 20:25, 8:20] = np.nan
+    masked = Forecast.from_arrays(values, ("t2m",), forecast.grid, forecast.times, registration=Registration.CELL)
+    whole, inner = (
+        drawn(model("plain"), masked, extent=extent, schedule={"n": 1}) for extent in ("full", BOXES["inside"])
+    )
+    rows = [int(np.abs(whole.grid.lat - each).argmin()) for each in inner.grid.lat]
+    columns = [int(np.abs(whole.grid.lon - each).argmin()) for each in inner.grid.lon]
+    expected = whole.members[..., rows, :][..., columns]
+    np.testing.assert_array_equal(np.isnan(inner.members), np.isnan(expected))
+    np.testing.assert_allclose(inner.members, expected, rtol=0, atol=1e-5 * SD)
 
 
 # a mean that sees everything
