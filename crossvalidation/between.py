@@ -18,7 +18,7 @@ from gfs_sr.models.interpolation import pad_edges
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.time_model import TimeModel
 from gfs_sr.training.field_set import FieldSet
-from gfs_sr.training.samples import in_model_units, scaling_for
+from gfs_sr.training.units import in_model_units, scaling_for
 
 Values = npt.NDArray[Any]
 Method = Callable[[FieldSet, int], Values]

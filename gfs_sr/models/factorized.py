@@ -180,6 +180,20 @@ class Factorized(Model):
 
     def forward(self, coarse: Tensor, static_coarse: Tensor | None = None, static_fine: Tensor | None = None) -> Tensor:
         """(B, T + halo, C, H + halo, W + halo) -> (B, r·T, C, s·H, s·W); no halo where the layers pad."""
+        fine = self._residual(coarse, static_coarse, static_fine)
+        return self._base(coarse) + fine if self.settings.baseline_residual else fine
+
+    def learn(self, kind: str, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See `Model`; the baseline is computed once."""
+        if kind != "space_time":
+            raise ValueError(f"{self.family} learns from space_time batches, not from {kind}")
+        base = self._base(inputs["coarse"])
+        fine = self._residual(**inputs)
+        return base + fine if self.settings.baseline_residual else fine, base
+
+    def _residual(
+        self, coarse: Tensor, static_coarse: Tensor | None = None, static_fine: Tensor | None = None
+    ) -> Tensor:
         own = self.residual.temporal.reach + self.residual.spatial.reach
         margin = self.margin
         inner = coarse
@@ -188,8 +202,6 @@ class Factorized(Model):
             static_coarse = _crop_static(static_coarse, margin - own)
             static_fine = _crop_static(static_fine, margin)
         fine: Tensor = self.residual(inner, static_coarse, static_fine)
-        if self.settings.baseline_residual:
-            fine = self._base(coarse) + fine
         return fine
 
     def _base(self, coarse: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from gfs_sr.data.sources import open_tensors
 from gfs_sr.data.sources.tensor_record import TensorRecord
 from gfs_sr.data.variables import VARIABLES, TimeKind, base_name
 from gfs_sr.errors import CheckpointInvalid, MissingFile
-from gfs_sr.training.fields import Coordinates, Field, Fields, Index, taken
+from gfs_sr.training.fields import Coordinates, Field, Fields, How, Index, taken
 
 SIXTEEN_BITS = 65_534  # levels of a packed variable at most; one more code says missing
 MISSING = -32_768
@@ -57,7 +57,6 @@ class FieldSet(Fields):
     _statics: dict[str, Field] = field(default_factory=dict, repr=False)
     _moments: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
     _filled: Field | None = field(default=None, repr=False)
-    _smoothed: "dict[tuple[tuple[str, ...], float], FieldSet]" = field(default_factory=dict, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,9 +72,7 @@ class FieldSet(Fields):
         """See `Fields`; filled from the whole field."""
         return taken(self.filled(), channels, frames, rows, columns)
 
-    def read_coarse(
-        self, how: tuple[Registration, int, float], channels: Sequence[int], frames: Index, rows: Index, columns: Index
-    ) -> Field:
+    def read_coarse(self, how: How, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`; made once for the whole field."""
         return taken(self.coarse_everywhere(*how), channels, frames, rows, columns)
 
@@ -106,7 +103,6 @@ class FieldSet(Fields):
             _statics=self._statics_of(rows, columns),
             _filled=None,
             _moments={},
-            _smoothed={},
         )
 
     def mean_and_sd(self, channel: int) -> tuple[float, float]:
@@ -137,20 +133,6 @@ class FieldSet(Fields):
                 filled, _ = fill_nearest(self.values, self.is_periodic)
                 self._filled = np.nan_to_num(filled).astype(np.float32)
         return self._filled
-
-    def smoothed(self, names: tuple[str, ...], sigma: float) -> "FieldSet":
-        """Some of the fields as a model of lower effective resolution would have them, computed once.
-
-        A Gaussian of `sigma` fine cells; terrain and land stay as they are.
-        """
-        if (names, sigma) not in self._smoothed:
-            chosen = self.values[[self.variables.index(name) for name in names]]
-            blurred = coarsen_everywhere(chosen, Registration.NODE, 1, None, self.is_periodic, sigma)
-            blurred[np.isnan(chosen)] = np.nan
-            self._smoothed[names, sigma] = replace(
-                self, variables=names, values=blurred, _coarse={}, _filled=None, _moments={}, _smoothed={}
-            )
-        return self._smoothed[names, sigma]
 
 
 def read_source(config: SourceConfig, folder: Path) -> list[FieldSet]:

@@ -1,7 +1,7 @@
 """What training draws its samples from: fine fields on one grid at one run of times, in memory or not."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -9,13 +9,16 @@ import numpy.typing as npt
 
 from gfs_sr.contract import Scaling
 from gfs_sr.data.chunk_cache import Ranges
-from gfs_sr.data.coarsen import coarsen_everywhere
+from gfs_sr.data.coarsen import coarsen_everywhere, footprint
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.terrain import terrain_at
+from gfs_sr.data.missing import fill_nearest
+from gfs_sr.data.terrain import terrain, terrain_at
 
 Field = npt.NDArray[np.float32]
 Coordinates = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer]
+How = tuple[Registration, int, float]  # scale factor, sigma of the Gaussian in fine cells
+Read = Callable[[Sequence[int], Index, Index, Index], Field]
 MANY = 1_000_000  # values that stand for all of a variable
 NO_UNITS: Mapping[str, Scaling] = {}
 
@@ -43,6 +46,14 @@ def _run(index: Index) -> slice | None:
     return slice(int(index[0]), stop if stop >= 0 else None, step)
 
 
+def without_gaps(values: npt.NDArray[np.floating]) -> Field:
+    """(..., H, W) with the nearest valid value in place of each missing one, and 0 where a field has none."""
+    if np.isfinite(values).all():
+        return np.asarray(values, np.float32)
+    filled: Field = np.nan_to_num(fill_nearest(values)[0]).astype(np.float32)
+    return filled
+
+
 class Fields(ABC):
     """Variables on one grid at one run of times."""
 
@@ -56,6 +67,8 @@ class Fields(ABC):
     series: bool  # good for series in time alone
     provenance: Mapping[str, str]
     _statics: dict[str, Field]
+    # model units that `read` and its sisters give a variable in; the others are in canonical ones
+    units: Mapping[str, Scaling] = NO_UNITS
 
     @property
     @abstractmethod
@@ -71,17 +84,8 @@ class Fields(ABC):
         """The same without gaps: missing cells have the value of the nearest valid one that was at hand."""
 
     @abstractmethod
-    def read_coarse(
-        self, how: tuple[Registration, int, float], channels: Sequence[int], frames: Index, rows: Index, columns: Index
-    ) -> Field:
-        """(C, t, h, w): values of the coarse cells that start at these fine rows and columns.
-
-        `how` is (registration, scale factor, sigma of the Gaussian in fine cells).
-        """
-
-    @abstractmethod
-    def smoothed(self, names: tuple[str, ...], sigma: float) -> "Fields":
-        """Some of the variables with less detail than they have: blurred by a Gaussian of `sigma` fine cells."""
+    def read_coarse(self, how: How, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
+        """(C, t, h, w): values of the coarse cells that start at these fine rows and columns."""
 
     @abstractmethod
     def part(self, frames: range, rows: range | None = None, columns: range | None = None) -> "Fields":
@@ -95,15 +99,39 @@ class Fields(ABC):
     def thinned(self, channel: int, most: int) -> Field:
         """About `most` values of one variable from all over it, canonical units."""
 
+    def weighted(
+        self, how: How, read: Read, channels: Sequence[int], frames: Index, rows: Index, columns: Index
+    ) -> Field:
+        """(C, t, h, w) of coarse cells, made of what `read` gives around each and of no more."""
+        registration, s, sigma = how
+        height, width = self.shape[1:]
+        area = None
+        if self.lat is not None and self.lat.ndim == 1:
+            area = np.maximum(np.cos(np.deg2rad(self.lat)), 1e-6)
+        south, by_row = footprint(registration, rows, s, height, sigma=sigma, area=area)
+        east, by_column = footprint(registration, columns, s, width, sigma=sigma, periodic=self.is_periodic)
+        whole = self._in_physical(read(channels, frames, south, east), channels)
+        made = by_row @ without_gaps(whole).astype(np.float64) @ by_column.T
+        coarse: Field = self._in_units(made, channels).astype(np.float32)
+        return coarse
+
+    def _in_physical(self, values: Field, channels: Sequence[int]) -> npt.NDArray[np.floating]:
+        """What is averaged is physical: the mean of logarithms is another thing."""
+        layers = [self.units.get(self.variables[channel]) for channel in channels]
+        if all(each is None for each in layers):
+            return values
+        return np.stack([x if each is None else each.denormalize(x) for x, each in zip(values, layers, strict=True)])
+
+    def _in_units(self, values: npt.NDArray[np.floating], channels: Sequence[int]) -> npt.NDArray[np.floating]:
+        layers = [self.units.get(self.variables[channel]) for channel in channels]
+        if all(each is None for each in layers):
+            return values
+        return np.stack([x if each is None else each.normalize(x) for x, each in zip(values, layers, strict=True)])
+
     def mean_and_sd(self, channel: int) -> tuple[float, float]:
         """Of one variable, canonical units; 1 for the spread of a constant."""
         values = self.thinned(channel, MANY)
         return float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
-
-    @property
-    def units(self) -> Mapping[str, Scaling]:
-        """Model units that `read` and its sisters give a variable in; the others are in canonical ones."""
-        return NO_UNITS
 
     @property
     def phase(self) -> tuple[int, int] | None:
@@ -140,14 +168,24 @@ class Fields(ABC):
 
     def static(self, name: str) -> Field:
         """(H, W) terrain or land of the fine cells, made once; zeros where the grid is unknown."""
-        positions = self.positions()
         if name not in self._statics:
-            if positions is None:
-                self._statics[name] = np.zeros(self.shape[1:], np.float32)
-            else:
-                made = terrain_at(*positions)
-                self._statics |= {key: x.astype(np.float32) for key, x in made.items() if key not in self._statics}
+            made = self._on_earth()
+            self._statics |= {key: x for key, x in made.items() if key not in self._statics}
+            self._statics.setdefault(name, np.zeros(self.shape[1:], np.float32))
         return self._statics[name]
+
+    def _on_earth(self) -> dict[str, Field]:
+        """From the map; nothing where the grid is unknown."""
+        if self.lat is None or self.lon is None:
+            return {}
+        if self.lat.ndim == 1 and min(self.lat.size, self.lon.size) > 1:  # as where it is served, and the faster way
+            spacing = [float(np.ptp(axis)) / (axis.size - 1) for axis in (self.lat, self.lon)]
+            made = terrain(self.lat, self.lon, (spacing[0], spacing[1]))
+        else:
+            positions = self.positions()
+            assert positions is not None  # both axes are known
+            made = terrain_at(*positions)
+        return {name: field.astype(np.float32) for name, field in made.items()}
 
     def coarse_static(self, name: str, registration: Registration, scale_factor: int) -> Field:
         """The coarse value of it for a coarse cell that starts at each fine one, made once."""

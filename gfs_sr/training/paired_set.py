@@ -1,7 +1,7 @@
 """Real pairs: fine fields of one source, coarse fields of another, in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.pairing import align, common_frames
 from gfs_sr.errors import RegistrationMismatch, ShapeMismatch
 from gfs_sr.training.field_set import FieldSet, SourceConfig, provenance_of
-from gfs_sr.training.fields import Field, Index
+from gfs_sr.training.fields import Field, How, Index
 
 
 @dataclass(eq=False)
@@ -81,22 +81,12 @@ class PairedSet(FieldSet):
                 f"train a network of registration {self.registration}",
             )
 
-    def read_coarse(
-        self, how: tuple[Registration, int, float], channels: Sequence[int], frames: Index, rows: Index, columns: Index
-    ) -> Field:
+    def read_coarse(self, how: How, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`; as they were given, of whatever sigma they are."""
         self.check(how[0], how[1])
         s = self.scale_factor
         picked: Field = self.given[np.ix_(np.asarray(channels), frames, rows // s, columns // s)]
         return picked
-
-    def smoothed(self, names: tuple[str, ...], sigma: float) -> "PairedSet":
-        """The variables as they are: a truth that another source was paired with is not remade."""
-        chosen = [self.variables.index(name) for name in names]
-        return replace(
-            self, variables=names, values=self.values[chosen], given=self.given[chosen], _coarse={}, _filled=None,
-            _smoothed={},
-        )  # fmt: skip
 
     def part(self, frames: range, rows: range | None = None, columns: range | None = None) -> "PairedSet":
         """See `Fields`; whole coarse cells alone are kept."""

@@ -9,19 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gfs_sr.contract import Contract, Scaling
-from gfs_sr.data.calendar import SEASONS, season_of
 from gfs_sr.data.chunk_cache import Ranges
 from gfs_sr.data.coarsen import SIGMA, TimeReduction
 from gfs_sr.data.grid import Registration
-from gfs_sr.data.solar import solar_components
-from gfs_sr.data.statics import static_blocks
-from gfs_sr.data.transforms import Transform
 from gfs_sr.data.transitions import Transitions, composite_index
 from gfs_sr.data.variables import VARIABLES, base_name, variable_ids
-from gfs_sr.errors import UsageError
 from gfs_sr.models.receptive_field import Reach
+from gfs_sr.training.conditions import Window
 from gfs_sr.training.fields import Fields
-from gfs_sr.training.windows import AxisWindow, TimeWindow, View, draw_axis, draw_cycle, draw_times
+from gfs_sr.training.smoothed import SmoothedFields
+from gfs_sr.training.units import in_model_units, scaling_for
+from gfs_sr.training.windows import TimeWindow, View, draw_axis, draw_cycle, draw_times
 
 Array = npt.NDArray[Any]
 Kind = Literal["space", "space_time", "time", "cycle"]
@@ -239,7 +237,7 @@ class Sampler:
         task, stream = self.task, self.stream
         channels = self._channels(fields, rng)
         if augment:
-            fields, channels = self._smoothed(fields, channels, rng)
+            fields = self._smoothed(fields, channels, rng)
         view = View.draw(rng, transpose=task.one_by_one) if augment else View()
         rows, columns = fields.shape[1:] if not view.transposed else fields.shape[:0:-1]
         margin = task.context
@@ -263,24 +261,27 @@ class Sampler:
         signs = np.array([view.sign(fields.variables[c]) if not task.one_by_one else 1.0 for c in channels])
         if task.one_by_one and augment and base_name(fields.variables[channels[0]])[0] in "uv":
             signs = rng.choice([1.0, -1.0], size=1)
-        sample = self._fields(fields, channels, view, lat_axis, lon_axis, times, signs)
+        window = Window(fields, view, lat_axis, lon_axis)
+        sample = self._fields(window, channels, times, signs)
         if task.area:
-            sample["area"] = _area(fields, view, lat_axis, lon_axis)
+            sample["area"] = window.area()
         if task.one_by_one:
             name = fields.variables[channels[0]]
             known = base_name(name) in VARIABLES and not (augment and rng.random() < UNKNOWN_VARIABLE)
             sample["variable"] = np.array(variable_ids([name if known else "w@500"]), np.int64)
         if task.statics:
             told = not (augment and rng.random() < UNKNOWN_STATICS)
-            sample |= self._statics(fields, view, lat_axis, lon_axis, told)
-        maps = [_season(fields, (lat_axis.cells, lon_axis.cells), times)] if task.season else []
+            sample |= window.statics(
+                task.statics, task.scaling, task.registration, task.scale_factor, stream.kind == "time", told
+            )
+        maps = [window.season(times)] if task.season else []
         if task.place:
-            maps.append(_place(fields, view, lat_axis, lon_axis, times))
+            maps.append(window.place(times))
         if maps:
             sample["predictor_coarse"] = np.concatenate(maps, axis=1)
         if task.sun and stream.kind != "space":
             told = not (augment and rng.random() < UNKNOWN_SUN) and not backwards
-            sample |= self._sun(fields, view, lat_axis, lon_axis, times, told)
+            sample |= window.sun(times, told)
         if task.fractions_given and stream.kind != "space":
             sample["fraction"] = times.fraction.astype(np.float32)
             sample["hours"] = np.array(fields.interval_hours * times.factor, np.float32)
@@ -308,14 +309,14 @@ class Sampler:
         share = np.array([3.0 if name in self.task.variables else other for name in fields.variables])
         return [int(rng.choice(len(fields.variables), p=share / share.sum()))]
 
-    def _smoothed(self, fields: Fields, channels: list[int], rng: np.random.Generator) -> tuple[Fields, list[int]]:
+    def _smoothed(self, fields: Fields, channels: list[int], rng: np.random.Generator) -> Fields:
         """The truth with less detail than it has, in some of the samples."""
-        names = tuple(fields.variables[channel] for channel in channels)
-        if not self.stream.smoothed or not set(names).isdisjoint(AT_THE_GROUND):
-            return fields, channels
+        if not self.stream.smoothed or not {fields.variables[each] for each in channels}.isdisjoint(AT_THE_GROUND):
+            return fields
         shares = np.array(list(self.stream.smoothed.values()))
         sigma = float(rng.choice([0.0, *self.stream.smoothed], p=[1 - shares.sum(), *shares]))
-        return (fields.smoothed(names, sigma), list(range(len(names)))) if sigma else (fields, channels)
+        # a truth that another source was paired with is not remade
+        return SmoothedFields(fields, sigma) if sigma and fields.phase is None else fields
 
     def _times(self, fields: Fields, rng: np.random.Generator, starts: range | None = None) -> TimeWindow:
         stream, margin = self.stream, self.task.context
@@ -339,16 +340,8 @@ class Sampler:
             frames_too=self.task.scale_factor > 1,
         )  # fmt: skip
 
-    def _fields(
-        self,
-        fields: Fields,
-        channels: list[int],
-        view: View,
-        lat_axis: AxisWindow,
-        lon_axis: AxisWindow,
-        times: TimeWindow,
-        signs: Array,
-    ) -> dict[str, Array]:
+    def _fields(self, window: Window, channels: list[int], times: TimeWindow, signs: Array) -> dict[str, Array]:
+        fields, view, lat_axis, lon_axis = window.fields, window.view, window.lat_axis, window.lon_axis
         task, registration, s = self.task, self.task.registration, self.task.scale_factor
         scales = [scaling_for(task.scaling, fields, c) for c in channels]
         given = [fields.units.get(fields.variables[c]) for c in channels]
@@ -382,87 +375,6 @@ class Sampler:
             "mask": finite & valid,
         }
 
-    def _statics(
-        self, fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow, told: bool
-    ) -> dict[str, Array]:
-        names, s = self.task.statics, self.task.scale_factor
-        size = (lat_axis.cells, lon_axis.cells)
-        if not told:
-            return {
-                "static_coarse": np.zeros((1, len(names), *size), np.float32),
-                "static_fine": np.zeros((1, len(names) * s * s, *size), np.float32),
-            }
-        coarse, fine = [], []
-        for name in names:
-            plane = view.of(fields.static(name))
-            if self.stream.kind == "time":  # the cells of a series are coarse cells
-                means = plane
-            else:
-                means = view.of(fields.coarse_static(name, self.task.registration, s))
-            coarse.append(means[lat_axis.coarse[:, None], lon_axis.coarse])
-            rows, columns = (
-                np.minimum(axis.coarse[:, None] + np.arange(s), length - 1).ravel()
-                for axis, length in zip((lat_axis, lon_axis), plane.shape, strict=True)
-            )
-            fine.append(plane[rows[:, None], columns])
-        sd = np.array([self.task.scaling[name].sd for name in names], np.float32)[:, None, None]
-        return {
-            "static_coarse": (np.stack(coarse) / sd)[None].astype(np.float32),
-            "static_fine": static_blocks(np.stack(fine) / sd, s)[None],
-        }
-
-    def _sun(
-        self,
-        fields: Fields,
-        view: View,
-        lat_axis: AxisWindow,
-        lon_axis: AxisWindow,
-        times: TimeWindow,
-        told: bool,
-    ) -> dict[str, Array]:
-        positions = fields.positions()
-        size = (3, lat_axis.cells, lon_axis.cells)
-        if positions is None or not told:
-            return {
-                "predictor_coarse": np.zeros((times.coarse.size, *size), np.float32),
-                "predictor_coarse_fine_time": np.zeros((times.moments(fields.times).size, *size), np.float32),
-            }
-        rows, columns = (np.clip(np.rint(axis.center), 0, None).astype(np.intp) for axis in (lat_axis, lon_axis))
-        seen = [view.of(each) for each in positions]
-        rows, columns = np.minimum(rows, seen[0].shape[0] - 1), np.minimum(columns, seen[0].shape[1] - 1)
-        lat, lon = (each[rows[:, None], columns] for each in seen)
-        return {
-            "predictor_coarse": solar_components(fields.times[times.coarse], lat, lon).astype(np.float32),
-            "predictor_coarse_fine_time": solar_components(times.moments(fields.times), lat, lon).astype(np.float32),
-        }
-
-
-def in_model_units(values: Array, scales: Sequence[Scaling], signs: Array, given: Sequence[Scaling | None]) -> Array:
-    """Values (T, C, h, w) in the network's units, float32.
-
-    Args:
-        values: canonical units, or model units of `given`.
-        scales: (C,) the network's.
-        signs: (C,) -1 for a component that points the other way; only linear scales have one.
-        given: (C,) units that the values are in already; None for canonical ones.
-    """
-    made = np.empty(values.shape, np.float32)
-    if all(each is None for each in given) and all(each.transform is Transform.LINEAR for each in scales):
-        mean = np.array([scale.mean for scale in scales], np.float32)[:, None, None]
-        factor = (signs / np.array([scale.sd for scale in scales])).astype(np.float32)[:, None, None]
-        # a component that points the other way has no mean to speak of: vectors are centered at 0
-        shift = np.where(signs[:, None, None] < 0, 0.0, mean).astype(np.float32)
-        np.subtract(values, shift, out=made)
-        made *= factor
-        return made
-    for k, (scale, units, sign) in enumerate(zip(scales, given, signs, strict=True)):
-        if units == scale and sign > 0:
-            made[:, k] = values[:, k]
-            continue
-        physical = values[:, k] if units is None else units.denormalize(values[:, k])
-        made[:, k] = scale.normalize(physical) if sign > 0 else -physical / scale.sd
-    return made
-
 
 def transition_index(fields: Fields, lag: int) -> Array:
     """The composite index of a set for intervals of `lag` frames, of some of its cells where they are many."""
@@ -472,60 +384,3 @@ def transition_index(fields: Fields, lag: int) -> Array:
     values = fields.read(range(len(fields.variables)), np.arange(fields.shape[0]), *chosen)
     area = None if fields.lat is None or fields.lat.ndim > 1 else np.cos(np.deg2rad(fields.lat[chosen[0]]))
     return composite_index(values, lag, area)
-
-
-def _season(fields: Fields, cells: tuple[int, int], times: TimeWindow) -> Array:
-    """(T + context, 4, h, w): 1 for the season of each coarse frame, 0 for the others."""
-    maps = np.zeros((times.coarse.size, len(SEASONS), *cells), np.float32)
-    for frame, moment in enumerate(fields.times[times.coarse]):
-        maps[frame, season_of(moment)] = 1.0
-    return maps
-
-
-def _place(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow, times: TimeWindow) -> Array:
-    """(T + context, 2, h, w): latitude and longitude of the coarse cells, radians.
-
-    Raises:
-        UsageError: the grid of the fields is unknown.
-    """
-    positions = fields.positions()
-    if positions is None:
-        raise UsageError(
-            "the network asks where cells lie, and the file does not say", f"source {fields.source}", "leave it out"
-        )
-    lat, lon = (view.of(each) for each in positions)
-    ends = []
-    for towards in (np.floor, np.ceil):  # a coarse cell's middle may lie between two fine ones
-        rows, columns = (
-            np.clip(towards(axis.center), 0, size - 1).astype(np.intp)
-            for axis, size in zip((lat_axis, lon_axis), lat.shape, strict=True)
-        )
-        ends.append((lat[rows[:, None], columns], lon[rows[:, None], columns]))
-    (south, west), (north, east) = ends
-    around = (east - west + 180.0) % 360.0 - 180.0  # across the date line
-    place = np.deg2rad(np.stack([(south + north) / 2, west + around / 2])).astype(np.float32)
-    return np.broadcast_to(place, (times.coarse.size, *place.shape))
-
-
-def _area(fields: Fields, view: View, lat_axis: AxisWindow, lon_axis: AxisWindow) -> Array:
-    """(1, 1, h, w): cosine of the latitude of the core's cells; ones where the grid is unknown."""
-    positions = fields.positions()
-    if positions is None:
-        return np.ones((1, 1, lat_axis.fine.size, lon_axis.fine.size), np.float32)
-    lat = view.of(positions[0])[lat_axis.fine[:, None], lon_axis.fine]
-    cells: Array = np.maximum(np.cos(np.deg2rad(lat)), 0.0)[None, None].astype(np.float32)
-    return cells
-
-
-def scaling_for(scaling: Mapping[str, Scaling], fields: Fields, channel: int) -> Scaling:
-    """The network's units of a variable; its own mean and spread where the network does not know it."""
-    from gfs_sr.models.fused_variables import scaling_of, unit_of
-
-    name = fields.variables[channel]
-    if name in scaling:
-        return scaling[name]
-    mean, sd = fields.mean_and_sd(channel)
-    if base_name(name) in VARIABLES:
-        # a level far from the typical one has its own mean; the spread is the one the network counts physical units in
-        return Scaling(mean=mean, sd=scaling_of(name).sd if unit_of(name) else sd)
-    return Scaling(mean=mean, sd=sd)

@@ -1,6 +1,6 @@
 """Fields larger than memory: read in chunks as samples need them, a bounded number of bytes at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import ClassVar
@@ -10,15 +10,9 @@ import numpy.typing as npt
 
 from gfs_sr.contract import Scaling
 from gfs_sr.data.chunk_cache import ChunkCache, Chunking, Ranges, read_window
-from gfs_sr.data.coarsen import footprint
-from gfs_sr.data.grid import Registration
-from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.prepared import PreparedFile
 from gfs_sr.data.sources.blocks import BlockFile
-from gfs_sr.training.fields import Coordinates, Field, Fields, Index
-
-How = tuple[Registration, int, float]
-Read = Callable[[Sequence[int], Index, Index, Index], Field]
+from gfs_sr.training.fields import Coordinates, Field, Fields, How, Index, without_gaps
 
 
 @dataclass(eq=False)
@@ -34,7 +28,6 @@ class StoredSet(Fields):
     series: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()  # all of the file's where empty
-    blur: float = 0.0  # sigma in fine cells of a Gaussian over what is read
     _statics: dict[str, Field] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +38,7 @@ class StoredSet(Fields):
         self.lat: Coordinates | None = self.file.grid.lat[rows]
         self.lon: Coordinates | None = self.file.grid.lon[columns]
         self._chunking = Chunking.of(self.file.shape, self.file.chunks)
-        self._units = {
+        self.units = {
             name: Scaling(mean=float(each.mean), sd=float(each.sd), transform=each.transform)
             for name, each in self.file.units.items()
         }
@@ -69,23 +62,14 @@ class StoredSet(Fields):
         """The same, read from where it was prepared."""
         return replace(self, file=file)
 
-    @property
-    def units(self) -> Mapping[str, Scaling]:
-        """Of a prepared file."""
-        return self._units
-
     def read(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`."""
-        if not self.blur:
-            return self._read(channels, frames, rows, columns)
-        taken = self._weighted((Registration.NODE, 1, self.blur), self._read, channels, frames, rows, columns)
-        taken[np.isnan(self._read(channels, frames, rows, columns))] = np.nan
-        return taken
+        return self._read(channels, frames, rows, columns)
 
     def read_filled(self, channels: Sequence[int], frames: Index, rows: Index, columns: Index) -> Field:
         """See `Fields`; filled from what was read alone."""
         places = [np.unique(each, return_inverse=True) for each in (rows, columns)]
-        filled = _filled(self.read(channels, frames, places[0][0], places[1][0]))
+        filled = without_gaps(self.read(channels, frames, places[0][0], places[1][0]))
         picked: Field = filled[:, :, places[0][1][:, None], places[1][1]]
         return picked
 
@@ -93,18 +77,9 @@ class StoredSet(Fields):
         """See `Fields`; made of the cells around, or as the file was prepared."""
         is_whole = tuple(len(each) for each in self.window[1:]) == self.file.grid.shape
         # a part sees nothing beyond its ends, of which the prepared cells along them know
-        if is_whole and not self.blur and isinstance(self.file, PreparedFile) and self.file.coarse_is(*how):
+        if is_whole and isinstance(self.file, PreparedFile) and self.file.coarse_is(*how):
             return self._read(channels, frames, rows, columns, coarse=True)
-        registration, s, sigma = how
-        if registration is Registration.CELL:
-            return self._weighted(how, self.read, channels, frames, rows, columns)
-        # one Gaussian after another is a Gaussian
-        wider = (registration, s, float(np.hypot(sigma, self.blur)))
-        return self._weighted(wider, self._read, channels, frames, rows, columns)
-
-    def smoothed(self, names: tuple[str, ...], sigma: float) -> "StoredSet":
-        """See `Fields`."""
-        return replace(self, variables=names, blur=float(np.hypot(self.blur, sigma)))
+        return self.weighted(how, self.read, channels, frames, rows, columns)
 
     def part(self, frames: range, rows: range | None = None, columns: range | None = None) -> "StoredSet":
         """See `Fields`."""
@@ -185,37 +160,3 @@ class StoredSet(Fields):
                 )
             )
         return np.stack(layers)
-
-    def _weighted(
-        self, how: How, read: Read, channels: Sequence[int], frames: Index, rows: Index, columns: Index
-    ) -> Field:
-        """Coarse cells made of what lies around them."""
-        registration, s, sigma = how
-        height, width = self.shape[1:]
-        area = np.maximum(np.cos(np.deg2rad(self.file.grid.lat[self.window[1].start : self.window[1].stop])), 1e-6)
-        south, by_row = footprint(registration, rows, s, height, sigma=sigma, area=area)
-        east, by_column = footprint(registration, columns, s, width, sigma=sigma, periodic=self.is_periodic)
-        whole = self._in_physical(read(channels, frames, south, east), channels)
-        made = by_row @ _filled(whole).astype(np.float64) @ by_column.T
-        coarse: Field = self._in_units(made, channels).astype(np.float32)
-        return coarse
-
-    def _in_physical(self, values: Field, channels: Sequence[int]) -> npt.NDArray[np.floating]:
-        """What is averaged is physical: the mean of logarithms is another thing."""
-        layers = [self.units.get(self.variables[channel]) for channel in channels]
-        if all(each is None for each in layers):
-            return values
-        return np.stack([x if each is None else each.denormalize(x) for x, each in zip(values, layers, strict=True)])
-
-    def _in_units(self, values: npt.NDArray[np.floating], channels: Sequence[int]) -> npt.NDArray[np.floating]:
-        layers = [self.units.get(self.variables[channel]) for channel in channels]
-        if all(each is None for each in layers):
-            return values
-        return np.stack([x if each is None else each.normalize(x) for x, each in zip(values, layers, strict=True)])
-
-
-def _filled(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    if np.isfinite(values).all():
-        return np.asarray(values, np.float32)
-    filled: Field = np.nan_to_num(fill_nearest(values)[0]).astype(np.float32)
-    return filled

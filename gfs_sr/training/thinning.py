@@ -40,7 +40,6 @@ def coarse_in_time(sets: Sequence[Fields], step_hours: float) -> list[Fields]:
                     _coarse={},
                     _filled=None,
                     _moments={},
-                    _smoothed={},
                 )
             )
     return thinned

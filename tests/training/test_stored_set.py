@@ -10,13 +10,14 @@ import xarray as xr
 
 from gfs_sr.contract import Scaling
 from gfs_sr.data.chunk_cache import ChunkCache
-from gfs_sr.data.coarsen import TimeReduction
+from gfs_sr.data.coarsen import TimeReduction, block_mean, gauss_decimate
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.prepared import Preparation, prepare
 from gfs_sr.data.sources.blocks import open_blocks
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.field_set import FieldSet
 from gfs_sr.training.samples import Sampler, StreamConfig, Task
+from gfs_sr.training.smoothed import SmoothedFields
 from gfs_sr.training.stored_set import StoredSet
 from gfs_sr.training.units import units_of
 from gfs_sr.training.windows import generator
@@ -206,14 +207,21 @@ def test_a_part_sees_nothing_beyond_its_ends(both):
 
 def test_less_detail_is_a_wider_gaussian(both):
     memory, stored = both
-    blurred = [each.smoothed(("t2m",), 1.5) for each in (memory, stored)]
+    blurred = [SmoothedFields(each, 1.5) for each in (memory, stored)]
     where = ([0], np.array([3, 4]), np.arange(20, 30), np.arange(10, 25))
-    np.testing.assert_allclose(blurred[1].read(*where), blurred[0].read(*where), atol=1e-4)
-    coarse = [each.read_coarse((CELL, S, 3.0), *where) for each in blurred]
+    inner = np.ix_(*where[1:])
+    gaussian = gauss_decimate(memory.filled()[0], 1.5, 1, memory.is_periodic)
+    for each in blurred:
+        np.testing.assert_allclose(each.read(*where)[0], gaussian[inner], atol=1e-4)
+    coarse = [each.read_coarse((CELL, S, 3.0), *where)[0] for each in blurred]
+    area = np.cos(np.deg2rad(memory.lat))
+    for k, row in enumerate(where[2]):
+        truth = block_mean(gaussian[3:5, row : row + S, 10 : 10 + S], S, area[row : row + S])
+        np.testing.assert_allclose(coarse[0][:, k, 0], truth[:, 0, 0], atol=1e-4)
     np.testing.assert_allclose(coarse[1], coarse[0], atol=1e-4)
-    # two truncated Gaussians one after the other are one to the weight beyond four sigma
-    coarse = [each.read_coarse((NODE, S, 3.0), *where) for each in blurred]
-    np.testing.assert_allclose(coarse[1], coarse[0], atol=5e-3)
+    twice = gauss_decimate(gaussian, 3.0, 1, memory.is_periodic)
+    for each in blurred:
+        np.testing.assert_allclose(each.read_coarse((NODE, S, 3.0), *where)[0], twice[inner], atol=1e-4)
 
 
 def test_thinned_values_come_from_all_over(both):

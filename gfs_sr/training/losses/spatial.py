@@ -15,8 +15,10 @@ def gradient(prediction: Tensor, target: Tensor, mask: Tensor, area: Tensor | No
     A cell counts where its whole stencil does.
     """
     difference = sobel_length(prediction) - sobel_length(target)
-    holes = F.max_pool2d(1 - mask.flatten(0, 2)[:, None], 3, stride=1, padding=1)
-    return masked_mean(difference.abs(), 1 - holes.reshape(mask.shape), area)
+    rows = _three(F.pad(mask, (1, 1, 1, 1), value=1.0), dim=-2)
+    columns = _three(rows[0] * rows[1] * rows[2], dim=-1)
+    whole = columns[0] * columns[1] * columns[2]
+    return masked_mean(difference.abs(), whole, area)
 
 
 def total_variation(prediction: Tensor, target: Tensor, mask: Tensor, area: Tensor | None = None) -> Tensor:
@@ -29,8 +31,17 @@ def total_variation(prediction: Tensor, target: Tensor, mask: Tensor, area: Tens
 
 def sobel_length(fields: Tensor) -> Tensor:
     """(B, T, C, H, W) -> the same: length of the Sobel gradient, eight times a ramp's slope."""
-    kernel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=fields.device)
-    planes = fields.flatten(0, 2)[:, None]
-    slopes = F.conv2d(planes, torch.stack([kernel, kernel.T])[:, None], padding=1)
-    length: Tensor = (slopes.square().sum(dim=1) + GRADIENT_EPSILON).sqrt()
-    return length.reshape(fields.shape)
+    padded = F.pad(fields, (1, 1, 1, 1))
+    # sums of shifted fields: a convolution of single channels takes ten times as long on a CPU
+    north, here, south = _three(padded, dim=-2)
+    west, _, east = _three(north + 2 * here + south, dim=-1)
+    left, middle, right = _three(padded, dim=-1)
+    above, _, below = _three(left + 2 * middle + right, dim=-2)
+    length: Tensor = ((west - east).square() + (above - below).square() + GRADIENT_EPSILON).sqrt()
+    return length
+
+
+def _three(fields: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each inner cell's neighbour before it along an axis, itself, and the one after it."""
+    inner = fields.shape[dim] - 2
+    return fields.narrow(dim, 0, inner), fields.narrow(dim, 1, inner), fields.narrow(dim, 2, inner)
