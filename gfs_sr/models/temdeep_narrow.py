@@ -26,6 +26,7 @@ from gfs_sr.models.warping import bounded, flows_at, fused_views, seen_from_firs
 EMBEDDING: Final = 8
 CONDITIONS: Final = inputs.SUN_FEATURES + 4  # and fraction, its square, its bump, the interval's length
 FLOWS: Final = 5  # forward, backward, visibility
+CATMULL_ROM: Final = -0.125  # of 4θ(1 - θ) times a bend: what its cubic adds to the line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class TemdeepNarrowConfig(TimeConfig):
     blocks: int = 1  # of the trunk
     before: int = 1  # frames before the interval that are looked at: 0 or 1
     after: int = 1  # frames from its end on, 1 or 2: what a stream waits for
+    curved: bool = False  # corrections start as those of Catmull-Rom, not at 0
     flow: bool = True
     correction: bool = True
     terrain: bool = True
@@ -51,6 +53,8 @@ class TemdeepNarrowConfig(TimeConfig):
             raise ValueError("without flow and without correction nothing is left to learn")
         if self.before not in (0, 1) or self.after not in (1, 2):
             raise ValueError("before is 0 or 1, after 1 or 2")
+        if self.curved and not (self.correction and self.before and self.after == 2):
+            raise ValueError("curved needs corrections, before: 1 and after: 2")
         if min(self.width, self.blocks) < 1 or self.largest_flow <= 0:
             raise ValueError("width, blocks and largest_flow must be positive")
 
@@ -85,6 +89,8 @@ class Network(nn.Module):
                     nn.init.zeros_(layer.bias)
         if self.amplitude is not None:
             nn.init.zeros_(self.amplitude.weight)
+        if config.curved and self.out is not None and self.out.bias is not None:
+            nn.init.constant_(self.out.bias[2 : self.corrections], CATMULL_ROM)
 
     @property
     def trunk_reach(self) -> int:
@@ -382,7 +388,7 @@ class TemdeepNarrow(TimeModel):
         return times.reshape(times.shape[0], T, -1, *times.shape[2:]) - line
 
     def baseline(self, coarse: Tensor, fraction: Tensor | None = None) -> Tensor:
-        """Linear in time."""
+        """Linear in time, however the corrections start: what restoration is counted from."""
         k = self.settings.before
         T = coarse.shape[1] - k - self.settings.after
         inner = crop_space(coarse, self.cells)
