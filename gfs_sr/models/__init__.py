@@ -87,6 +87,7 @@ LARGE_SCALE: Final[dict[str, Any]] = {
     "variables": ("tp",),
     "scale_factor": 1,
     "registration": "cell",
+    "space": "nearest",  # on coarse fields, before
     "own_coarse": False,
     "baseline_residual": False,
     "predictor_variables": (

@@ -307,7 +307,8 @@ def _padded(x: Tensor, rate: int) -> Tensor:
     """Continued to the south and east, so that every level holds whole cells."""
     if rate == 1:
         return x
-    rows, columns = (-(-size // rate) * rate - size for size in x.shape[-2:])
+    # nothing negative is divided: a traced graph rounds towards 0
+    rows, columns = ((size + rate - 1) // rate * rate - size for size in x.shape[-2:])
     return F.pad(x, (0, columns, 0, rows), mode="replicate")
 
 

@@ -23,6 +23,7 @@ from gfs_sr.errors import (
 from gfs_sr.runtime.amounts import check_conserving
 from gfs_sr.runtime.noise import check_seed
 from gfs_sr.runtime.output_times import OutputTimes, Slots, slots
+from gfs_sr.runtime.target_grid import on_target_grid
 from gfs_sr.runtime.window import HorizontalWindow, horizontal_window, parse_extent
 from gfs_sr.sampling import SamplerConfig, SamplingConfig, ScheduleConfig
 
@@ -117,7 +118,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         contract = contract if given is None else contract.model_copy(update={"registration": given})
     warnings = [*forecast.notes, *check_registration(contract, forecast, request.registration)]
     inputs, outputs, notes = _choose_variables(contract, forecast.variables, request.variables, forecast.source)
-    chosen = forecast.select(inputs)
+    chosen = on_target_grid(forecast.select(inputs), contract)
     if request.conserve:
         check_conserving(contract, outputs)
     extent = parse_extent(request.extent)
