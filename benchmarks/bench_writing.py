@@ -25,7 +25,7 @@ from gfs_sr.runtime.zarr_chunks import default_writers
 from gfs_sr.runtime.zarr_sink import CHUNK_CELLS, LEVEL
 
 VARIABLES = ("t2m", "d2m", "r2", "wspd", "sp")
-FRAMES, ROWS, COLUMNS = 12, 720, 2160
+FRAMES, ROWS, COLUMNS = 48, 720, 2160
 BLOCK = (6, 360, COLUMNS)
 CASE = f"{FRAMES}x{len(VARIABLES)}x{ROWS}x{COLUMNS} fp32, blosc-lz4 with bitshuffle"
 

@@ -17,6 +17,9 @@ FloatField = npt.NDArray[np.float32]
 FlagField = npt.NDArray[np.uint8]
 
 
+MOST_COLUMNS = 2048  # of a chunk, and more than half of it where a field is wider: rows written piecewise cost most
+
+
 class Sink(ABC):
     """Takes a forecast region by region: `open`, `write` …, then `commit` or `abort`.
 
@@ -204,8 +207,8 @@ def chunk_shape(description: Description, block_shape: tuple[int, int, int], bud
         budget_cells: cells of one chunk.
     """
     frames, rows, columns = (min(block, size) for block, size in zip(block_shape, description.shape, strict=True))
-    # columns are never split below 2048, since rows written piecewise cost most
-    columns = min(columns, 2048)
+    # equal parts, so that the last chunk does not overhang the field: what overhangs is compressed too
+    columns = -(-columns // -(-columns // MOST_COLUMNS))
     rows = _divisor(rows, max(1, budget_cells // columns))
     frames = _divisor(frames, max(1, budget_cells // (columns * rows)))
     return frames, rows, columns
