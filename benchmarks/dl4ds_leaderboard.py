@@ -2,9 +2,10 @@
 
     python benchmarks/dl4ds_leaderboard.py -c configs/dl4ds-leaderboard.yaml --data DIR -o FOLDER [--only NAME ...]
 
-A member that is trained and exported already is not trained again, so the command may be stopped and repeated. FOLDER
-holds the artifacts, the report of `gfs-sr evaluate` and leaderboard.csv: skill against the best interpolation and the
-best sharpened one, error, distance of the spectrum, parameters, FLOPs and fine cells per second on one thread.
+A member that is trained and exported already is not trained again, so the command may be stopped and repeated; with
+--finished it scores those that are there. FOLDER holds the artifacts, a report of `gfs-sr evaluate` for each test and
+leaderboard.csv, the best member first: skill against the best interpolation with its 95 % interval and against the best
+sharpened one, error, distance of the spectrum, parameters, FLOPs and fine cells per second on one thread.
 """
 
 import argparse
@@ -33,10 +34,11 @@ from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.upscaler import Upscaler
 from gfs_sr.training.main import main as train
 
-SPEED_CELLS, SPEED_FRAMES, ROUNDS = 96, 8, 3
+SPEED_CELLS, SPEED_FRAMES, ROUNDS = 96, 8, 5
+METRICS = ("RMSE", "MAE", "bias", "PSNR", "SSIM", "RALSD")
 COLUMNS = (
-    *("model", "variable", "skill_percent", "skill_sharpened_percent", "rmse", "best_interpolation_rmse"),
-    *("ralsd", "interpolation_ralsd"),
+    *("model", "test", "skill_percent", "skill_low", "skill_high", "skill_sharpened_percent"),
+    *("rmse", "best_interpolation_rmse", "ralsd", "interpolation_ralsd"),
     *("parameters", "flops_per_fine_cell", "fine_cells_per_s", "reach_cells", "members"),
 )
 
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="these members alone")
     parser.add_argument("--members", type=int, default=8, help="of the ensembles among them")
+    parser.add_argument("--finished", action="store_true", help="train no more, score what is there")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of training for all")
     asked = parser.parse_args(argv)
     plan = yaml.safe_load(asked.config.read_text())
@@ -58,20 +61,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, keys in wanted.items():
         folder = asked.output / "models" / name
         if not (folder / "manifest.json").is_file():
+            if asked.finished:
+                continue
             common = plan["common"] | dict(each.split("=", 1) for each in asked.set)
             checkpoint = train_member(name, asked.config.parent / plan["base"], common | keys, asked.data, asked.output)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NegativeSkillWarning)
                 publish_checkpoint(checkpoint, folder)
         artifacts[name] = folder
-    test = tuple(asked.data / each for each in plan["test"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NegativeSkillWarning)
-        evaluation = run(
-            Settings(models=tuple(map(str, artifacts.values())), data=test, output=asked.output / "report",
-                     variables=("t2m",), tasks=("space",), members=asked.members)
-        )  # fmt: skip
-        lines = sorted(rows(evaluation, artifacts, asked.members), key=lambda row: -float(str(row["skill_percent"])))
+    facts = {name: facts_of(Artifact.open(folder), asked.members) for name, folder in artifacts.items()}
+    lines: list[dict[str, object]] = []
+    for test, files in plan["tests"].items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NegativeSkillWarning)
+            evaluation = run(
+                Settings(models=tuple(map(str, artifacts.values())), data=tuple(asked.data / each for each in files),
+                         output=asked.output / "reports" / test, variables=("t2m",), tasks=("space",),
+                         members=asked.members, metrics=METRICS, by_terrain=False)
+            )  # fmt: skip
+        lines += [scores | facts[str(scores["model"])] for scores in scores_of(evaluation, test)]
+    order = {name: np.mean([float(str(x["skill_percent"])) for x in lines if x["model"] == name]) for name in artifacts}
+    lines.sort(key=lambda line: -order[str(line["model"])])
     with (asked.output / "leaderboard.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -93,37 +103,42 @@ def train_member(name: str, base: Path, keys: Mapping[str, Any], data: Path, out
     return path
 
 
-def rows(evaluation: Evaluation, artifacts: Mapping[str, Path], members: int) -> Iterable[dict[str, object]]:
-    """One line for each model and variable, over the whole of the test data."""
+def scores_of(evaluation: Evaluation, test: str) -> Iterable[dict[str, object]]:
+    """One line for each model, over the whole of the test data."""
     ralsd = {
-        (score.method, score.variable): score.value
+        score.method: score.value
         for score in evaluation.scores()
-        if score.metric == "RALSD"
-        and score.task == "space"
-        and score.region == WHOLE
-        and score.lead_class == INTERPOLATED
+        if score.metric == "RALSD" and score.region == WHOLE and score.lead_class == INTERPOLATED
     }
     for line in evaluation.lines():
-        if line.task != "space" or line.lead_class != INTERPOLATED:
+        if line.lead_class != INTERPOLATED:
             continue
-        artifact = Artifact.open(artifacts[line.model])
-        manifest = artifact.manifest
-        halo = manifest.contract.halo
+        low, high = line.skill_plain_ci or (float("nan"), float("nan"))
         yield {
             "model": line.model,
-            "variable": line.variable,
+            "test": test,
             "skill_percent": f"{100 * line.skill_plain:.2f}",
+            "skill_low": f"{100 * low:.2f}",
+            "skill_high": f"{100 * high:.2f}",
             "skill_sharpened_percent": f"{100 * line.skill_sharpened:.2f}",
             "rmse": f"{line.rmse:.4f}",
             "best_interpolation_rmse": f"{line.rmse_plain:.4f}",
-            "ralsd": f"{ralsd[line.model, line.variable]:.3f}",
-            "interpolation_ralsd": f"{ralsd.get((line.best_plain, line.variable), float('nan')):.3f}",
-            "parameters": manifest.parameters,
-            "flops_per_fine_cell": round(manifest.flops_per_fine_cell / 5),
-            "fine_cells_per_s": f"{throughput(artifact):.3g}",
-            "reach_cells": halo if isinstance(halo, str) else halo.north,
-            "members": members if manifest.contract.stochastic else 1,
+            "ralsd": f"{ralsd[line.model]:.3f}",
+            "interpolation_ralsd": f"{ralsd.get(line.best_plain, float('nan')):.3f}",
         }
+
+
+def facts_of(artifact: Artifact, members: int) -> dict[str, object]:
+    """What does not depend on the test."""
+    manifest = artifact.manifest
+    halo = manifest.contract.halo
+    return {
+        "parameters": manifest.parameters,
+        "flops_per_fine_cell": round(manifest.flops_per_fine_cell / 5),
+        "fine_cells_per_s": f"{throughput(artifact):.3g}",
+        "reach_cells": halo if isinstance(halo, str) else halo.north,
+        "members": members if manifest.contract.stochastic else 1,
+    }
 
 
 def throughput(artifact: Artifact) -> float:
