@@ -54,39 +54,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--finished", action="store_true", help="train no more, score what is there")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of training for all")
     asked = parser.parse_args(argv)
-    plan = yaml.safe_load(asked.config.read_text())
-    wanted = {name: each for name, each in plan["members"].items() if not asked.only or name in asked.only}
     torch.set_num_threads(1)
-    artifacts = {}
-    for name, keys in wanted.items():
-        folder = asked.output / "models" / name
-        if not (folder / "manifest.json").is_file():
-            if asked.finished:
-                continue
-            common = plan["common"] | dict(each.split("=", 1) for each in asked.set)
-            checkpoint = train_member(name, asked.config.parent / plan["base"], common | keys, asked.data, asked.output)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NegativeSkillWarning)
-                publish_checkpoint(checkpoint, folder)
-        artifacts[name] = folder
-    facts = {name: facts_of(Artifact.open(folder), asked.members) for name, folder in artifacts.items()}
-    lines: list[dict[str, object]] = []
-    for test, files in plan["tests"].items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NegativeSkillWarning)
-            evaluation = run(
-                Settings(models=tuple(map(str, artifacts.values())), data=tuple(asked.data / each for each in files),
-                         output=asked.output / "reports" / test, variables=("t2m",), tasks=("space",),
-                         members=asked.members, metrics=METRICS, by_terrain=False)
-            )  # fmt: skip
-        lines += [scores | facts[str(scores["model"])] for scores in scores_of(evaluation, test)]
-    order = {name: np.mean([float(str(x["skill_percent"])) for x in lines if x["model"] == name]) for name in artifacts}
-    lines.sort(key=lambda line: -order[str(line["model"])])
+    plan = yaml.safe_load(asked.config.read_text())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NegativeSkillWarning)  # the table says it
+        artifacts = publish_members(plan, asked)
+        lines = rank(plan["tests"], artifacts, asked)
     with (asked.output / "leaderboard.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(lines)
     print((asked.output / "leaderboard.csv").read_text())
+
+
+def publish_members(plan: Mapping[str, Any], asked: argparse.Namespace) -> dict[str, Path]:
+    """Name -> artifact of the members asked for; those that are not there are trained first."""
+    artifacts = {}
+    for name, keys in plan["members"].items():
+        folder = asked.output / "models" / name
+        if asked.only and name not in asked.only:
+            continue
+        if not (folder / "manifest.json").is_file():
+            if asked.finished:
+                continue
+            common = plan["common"] | dict(each.split("=", 1) for each in asked.set)
+            checkpoint = train_member(name, asked.config.parent / plan["base"], common | keys, asked.data, asked.output)
+            publish_checkpoint(checkpoint, folder)
+        artifacts[name] = folder
+    return artifacts
+
+
+def rank(
+    tests: Mapping[str, Sequence[str]], artifacts: Mapping[str, Path], asked: argparse.Namespace
+) -> list[dict[str, object]]:
+    """A line for each member and test, the members of the highest mean skill first."""
+    facts = {name: facts_of(Artifact.open(folder), asked.members) for name, folder in artifacts.items()}
+    lines: list[dict[str, object]] = []
+    for test, files in tests.items():
+        evaluation = run(
+            Settings(models=tuple(map(str, artifacts.values())), data=tuple(asked.data / each for each in files),
+                     output=asked.output / "reports" / test, variables=("t2m",), tasks=("space",),
+                     members=asked.members, metrics=METRICS, by_terrain=False)
+        )  # fmt: skip
+        lines += [scores | facts[str(scores["model"])] for scores in scores_of(evaluation, test)]
+    order = {name: np.mean([float(str(x["skill_percent"])) for x in lines if x["model"] == name]) for name in artifacts}
+    return sorted(lines, key=lambda line: -order[str(line["model"])])
 
 
 def train_member(name: str, base: Path, keys: Mapping[str, Any], data: Path, output: Path) -> Path:
