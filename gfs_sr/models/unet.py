@@ -16,7 +16,7 @@ from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.unet_backbone import Backbone, BackboneConfig
 from gfs_sr.models.unet_blocks import Span
 from gfs_sr.models.unet_cost import flops_per_cell
-from gfs_sr.models.unet_inputs import FineInputs, FineInputsConfig, place_of
+from gfs_sr.models.unet_inputs import FineInputs, FineInputsConfig, LocalUnits, place_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class UnetConfig(FineInputsConfig, BackboneConfig):
 
     variables: tuple[str, ...] = ("t2m",)
     baseline_residual: bool = True  # off: the network gives the field itself
+    scale_free: bool = False  # fields without their local mean and spread, the residual times that spread
     target_grid: tuple[float, ...] = ()  # north, west, spacing (degrees), rows, columns: the only cells it refines to
     padding: Padding = Padding.VALID  # of networks of finite reach: their halo is data
 
@@ -38,6 +39,8 @@ class UnetConfig(FineInputsConfig, BackboneConfig):
         self.check_fields()
         if self.baseline_residual and not self.own_coarse:
             raise ValueError("own_coarse: false has no interpolation to add to: give baseline_residual: false")
+        if self.scale_free and not self.baseline_residual:
+            raise ValueError("scale_free is of a residual: give baseline_residual: true")
         if self.padding is Padding.ZERO:
             raise ValueError("padding is valid or replicate: zeros beyond the edge would be data")
         if self.target_grid and (len(self.target_grid) != 5 or self.scale_factor != 1):
@@ -96,6 +99,7 @@ class Unet(Model):
         super().__init__(config)
         self.settings = config
         self.fields = FineInputs(config)
+        self.local = LocalUnits(config) if config.scale_free else None
         leads = (*(("level",) if is_led else ()), *(("place",) if config.side else ()))
         self._backbone = (maps + config.channels, len(config.variables), config, config.channels, leads)
         self.backbone = Backbone(*self._backbone)
@@ -112,6 +116,8 @@ class Unet(Model):
         if self.settings.sees_all or self.settings.padding is not Padding.VALID:
             return Reach()
         own = reach_of(self.backbone, self.settings, self.fields)
+        if self.local is not None:
+            own = own + self.local.around | self.local.reach
         return own | self.base.reach if self.settings.baseline_residual else own
 
     @property
@@ -177,15 +183,29 @@ class Unet(Model):
         Returns:
             (B, r·T, C_out, s·H, s·W).
         """
-        return self.refined(self.fields(coarse, predictor_coarse, static_fine, origin), coarse, predictor_coarse)
+        given, unit = self.told(coarse, predictor_coarse, static_fine, origin)
+        return self.refined(given, unit, coarse, predictor_coarse)
+
+    def told(
+        self, coarse: Tensor, predictor_coarse: Tensor | None, static_fine: Tensor | None, origin: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """(Fields (B, r·(T + halo), K, s·(H + halo), s·(W + halo)) on fine cells, unit of what is made of them)."""
+        fields, unit = (coarse, None) if self.local is None else self.local(coarse)
+        return self.fields(fields, predictor_coarse, static_fine, origin), unit
 
     def refined(
-        self, given: Tensor, coarse: Tensor, predictor_coarse: Tensor | None, lead: Tensor | None = None
+        self,
+        given: Tensor,
+        unit: Tensor | None,
+        coarse: Tensor,
+        predictor_coarse: Tensor | None,
+        lead: Tensor | None = None,
     ) -> Tensor:
         """What the backbone makes of `given` fields on fine cells, added to the interpolation if so wanted.
 
         Args:
             given: (B, r·(T + halo), K, s·(H + halo), s·(W + halo)).
+            unit: of what it makes, the same cells; None: model units.
             coarse: as of `forward`.
             predictor_coarse: as of `forward`.
             lead: (B·r·(T + halo), E), what leads the blocks.
@@ -200,6 +220,8 @@ class Unet(Model):
             place = place_of(predictor_coarse).repeat_interleave(frames, dim=0)
         fine = self.backbone(given.flatten(0, 1), lead, place, frames=frames)
         fine = crop_fine(fine.unflatten(0, (-1, frames)), self.margin, self.settings)
+        if unit is not None:
+            fine = fine * crop_fine(unit, self.margin, self.settings)
         return self.base_of(coarse) + fine if self.settings.baseline_residual else fine
 
     def base_of(self, coarse: Tensor) -> Tensor:

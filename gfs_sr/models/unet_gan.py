@@ -143,12 +143,12 @@ class Gan(Unet):
         Returns:
             (B, r·T, C_out, s·H, s·W).
         """
-        given = self.fields(coarse, predictor_coarse, static_fine, origin)
+        given, unit = self.told(coarse, predictor_coarse, static_fine, origin)
         if noise_style is None:
             noise_style = torch.randn(*given.shape[:2], self.settings.width, 1, 1, device=given.device)
         drawn = self._map(noise_latent, given)
         lead = self.style(noise_style.flatten(0, 1).flatten(1))
-        return self.refined(torch.cat([drawn, given], dim=2), coarse, predictor_coarse, lead)
+        return self.refined(torch.cat([drawn, given], dim=2), unit, coarse, predictor_coarse, lead)
 
     def _map(self, noise: Tensor | None, given: Tensor) -> Tensor:
         """(B, r·(T + halo), 1, H, W) on the cells of `given`."""

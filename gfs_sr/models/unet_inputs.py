@@ -8,11 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfs_sr.contract import Predictor, PredictorGrid
+from gfs_sr.models.fused_inputs import WINDOW, local_mean, local_spread
 from gfs_sr.models.interpolation import SPACE_KERNELS, Interpolation, pad_edges, phases, tap_weights
 from gfs_sr.models.model import ModelConfig
+from gfs_sr.models.receptive_field import Reach
 from gfs_sr.models.unet_blocks import Span
 
 SEASONS: Final = 4
+SPREAD_FLOOR: Final = 0.003  # least local spread, model units
 SEASON_MAPS: Final = tuple(
     Predictor(name=name, grid=PredictorGrid.COARSE) for name in ("season_djf", "season_mam", "season_jja", "season_son")
 )
@@ -134,6 +137,31 @@ class FineInputs(nn.Module):
             return self.maps[None, :, :height, :width].expand(count, -1, -1, -1)
         cut = [self.maps[:, row : row + height, column : column + width] for row, column in origin.tolist()]
         return torch.stack(cut)
+
+
+class LocalUnits(nn.Module):
+    """Coarse fields without their local mean, by their local spread; and that spread on fine cells.
+
+    (B, T, C, H, W), with halo or without -> (the same shape, (B, r·T, K, s·H, s·W) of the first K variables). Beyond an
+    edge lies its value, so that a rim of `reach` is exact only where a halo surrounds it.
+    """
+
+    def __init__(self, config: FineInputsConfig) -> None:
+        super().__init__()
+        self.count = len(config.variables)
+        self.refine = Interpolation(
+            config.scale_factor, config.time_factor, config.registration, "bilinear", config.time
+        )
+        self.around = Reach.space(WINDOW)
+        self.reach = self.around + self.refine.reach
+
+    def forward(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Free and measure."""
+        planes = pad_edges(coarse, self.around).flatten(1, 2)
+        spread = local_spread(planes, SPREAD_FLOOR).reshape(coarse.shape)
+        freed = (coarse - local_mean(planes).reshape(coarse.shape)) / spread
+        unit: Tensor = self.refine(pad_edges(spread[:, :, : self.count], self.refine.reach))
+        return freed, unit
 
 
 def place_of(predictor_coarse: Tensor) -> Tensor:

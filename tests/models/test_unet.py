@@ -73,6 +73,7 @@ def test_the_untrained_refinement_is_the_interpolation():
         {"scale_factor": 6, "patch_size": 3, "statics": ["orog"]},
         {"registration": "cell"},
         {"baseline_residual": False},
+        {"scale_free": True},
     ],
     ids=str,
 )
@@ -140,6 +141,7 @@ OPTIONS = {
     "means": {"learned_resampling": False},
     "activation": {"activation": "elu"},
     "width": {"width": 16},
+    "local units": {"scale_free": True},
 }
 
 
@@ -192,6 +194,7 @@ def test_s004_13_location_parameters_are_those_under_the_window():
         ({"own_coarse": False, "predictor_variables": ["d2m"]}, "baseline_residual: false"),
         ({"predictor_variables": ["t2m"]}, "t2m are variables already"),
         ({"padding": "zero"}, "valid or replicate"),
+        ({"scale_free": True, "baseline_residual": False}, "scale_free is of a residual"),
         ({"scale_factor": 3, "normalization": "cell", "attention": "none"}, "does not divide scale_factor 3"),
         ({"target_grid": [44.0, -114.0, 0.1, 3, 4]}, "scale_factor: 1"),
     ],
@@ -200,6 +203,27 @@ def test_s004_13_location_parameters_are_those_under_the_window():
 def test_s004_13_what_is_not_supported_is_refused(options, said):
     with pytest.raises(UsageError, match=said):
         build(**{**TINY, **options})
+
+
+@pytest.mark.parametrize("options", [{"scale_free": True}, {"scale_free": True, "time_factor": 3}], ids=str)
+def test_a_scale_free_network_makes_of_a_field_times_a_number_plus_another_the_same(options):
+    """Away from the floor of the spread: units and zero of a field do not matter."""
+    model = shake(build(**{**FINITE, **options}))
+    coarse = 30 * coarse_input(model.reach, frames=2, channels=1, rows=2, columns=3)
+    torch.testing.assert_close(model(4 * coarse + 50), 4 * model(coarse) + 50, rtol=1e-4, atol=1e-2)
+    assert (model(coarse) - model.base_of(coarse)).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("tile", [1, 2])
+def test_tiles_of_a_scale_free_network_make_the_whole(tile):
+    model = shake(build(**{**FINITE, "width": 4, "scale_free": True}))
+    reach = model.reach
+    coarse = coarse_input(reach, rows=3, columns=3, channels=1)
+    whole = model(coarse)
+    for row in range(0, 3, tile):
+        rows = min(tile, 3 - row)
+        part = model(coarse[..., row : row + rows + reach.north + reach.south, :])
+        torch.testing.assert_close(part, whole[..., 4 * row : 4 * (row + rows), :], rtol=0, atol=2e-5)
 
 
 def test_side_conditioning_knows_north_from_south_and_east_from_west():
