@@ -39,6 +39,7 @@ class Diffusing(Supervised):
         network: the configuration of `edm` or `vp`.
         mean: artifact, name of a bundled model, or checkpoint whose network gives the mean; None: what `network` says.
         validation_members: members that are drawn for every validation sample; 0: none.
+        noises: noise levels that each training sample is shown at; its mean is computed once for all.
         options: as `Supervised`.
 
     Source: Karras et al. 2022; residual mode as in Mardani et al. 2025 (CorrDiff).
@@ -49,6 +50,7 @@ class Diffusing(Supervised):
         network: dict[str, Any],
         mean: str | None = None,
         validation_members: int = 0,
+        noises: int = 1,
         loss: LossConfig = SQUARES,
         **options: Any,
     ) -> None:
@@ -65,7 +67,9 @@ class Diffusing(Supervised):
             self.model.conditions.mean.load_state_dict(given.state_dict())
         if validation_members == 1 or validation_members < 0:
             raise UsageError("one member has no spread", "model.validation_members", "give 0, or 2 and more")
-        self.members = validation_members
+        if noises < 1:
+            raise UsageError("a sample without noise teaches no denoiser", "model.noises", "give 1 or more")
+        self.members, self.noises = validation_members, noises
         self._crps = MemberScores()
 
     def on_fit_start(self) -> None:
@@ -103,7 +107,7 @@ class Diffusing(Supervised):
         for number, (name, part) in enumerate(batch.items()):
             rng = self._generator(self.global_step, number)
             made = self._dropped(self.model.conditions(**_inputs(part)), rng)
-            loss, terms = self._denoising_loss(part, made, rng)
+            loss, terms = self._denoising_loss(*repeated(part, made, self.noises), rng)
             losses.append(streams[name].weight * loss)
             if logged is not None:
                 logged |= named(terms, f"train/{name}")
@@ -186,6 +190,10 @@ class Diffusing(Supervised):
         super().on_validation_epoch_end()
         self.log_dict(self._crps.compute())
 
+    def plan_facts(self) -> dict[str, Any]:
+        """As in supervised training; how many noises a sample has decides what a step learns."""
+        return super().plan_facts() | {"model.noises": self.noises}
+
     def _generator(self, *key: int) -> torch.Generator:
         """Noise keyed by what it is for and by the process: the same after a resume."""
         return keyed(self.data.seed, self.global_rank, *key)
@@ -195,6 +203,15 @@ def clean_of(part: Mapping[str, Tensor], made: Conditions) -> tuple[Tensor, Tens
     """(z of the truth, 0 where it is missing; where it is not)."""
     mask = part["mask"].bool().expand_as(part["fine"])
     return torch.where(mask, (part["fine"] - made.mean) / made.unit, 0.0), mask
+
+
+def repeated(part: Mapping[str, Tensor], made: Conditions, times: int) -> tuple[Mapping[str, Tensor], Conditions]:
+    """Every sample several times in a row, with what was computed of it."""
+    if times == 1:
+        return part, made
+    again = [each.repeat_interleave(times, dim=0) for each in (made.mean, made.unit, made.fields)]
+    many = {name: each.repeat_interleave(times, dim=0) for name, each in part.items()}
+    return many, Conditions(again[0], again[1], again[2])
 
 
 def _inputs(part: Mapping[str, Tensor]) -> dict[str, Tensor]:
