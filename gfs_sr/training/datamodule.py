@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -106,8 +107,15 @@ class Steps(Dataset[Batch]):
                 sampler.draw(generator(self.seed, epoch, step, number, index), self.augment, pool)
                 for index in self.share.of(stream.batch)
             ]
-            batch[name] = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
+            batch[name] = {key: torch.from_numpy(_stacked([sample[key] for sample in samples])) for key in samples[0]}
         return batch
+
+
+def _stacked(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """With a first axis; one array alone is not copied, as a large patch is all of its batch."""
+    if len(arrays) == 1 and arrays[0].flags.writeable:
+        return arrays[0][None]
+    return np.stack(arrays)
 
 
 class StepLoader(DataLoader[Batch]):
