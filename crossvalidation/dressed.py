@@ -20,6 +20,8 @@ from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.sources import open_forecast
 from gfs_sr.errors import GfsSrError, UsageError
 from gfs_sr.metrics.ensemble import crps, energy_score
+from gfs_sr.metrics.registry import score as metrics
+from gfs_sr.metrics.scene import Scene
 from gfs_sr.runtime.request import Request
 from gfs_sr.runtime.upscaler import Upscaler
 
@@ -41,6 +43,8 @@ class Line:
     crps_dressed: float
     energy: float
     energy_dressed: float
+    ralsd: float  # dB, of each member's spectrum from the truth's; of cells as they are alone, else no number
+    ralsd_field: float  # of the deterministic field's, before noise
 
     @property
     def ratio(self) -> float:
@@ -73,11 +77,18 @@ def compare(variable: str, members: Values, field: Values, truth: Values, seed: 
         if min(truth.shape[-2:]) < size:
             continue
         x, dressed, y = (pooled(each, size) for each in (members, rival, truth))
+        rough = [roughness(each, truth) if size == 1 else np.nan for each in (members, field)]
         energies = [np.mean([energy_score(each[:, t], y[t]) for t in range(y.shape[0])]) for each in (x, dressed)]
         yield Line(
             variable, size, y.shape[0], x.shape[0], float(crps(x, y).mean()), float(crps(dressed, y).mean()),
-            float(energies[0]), float(energies[1]),
+            float(energies[0]), float(energies[1]), float(rough[0]), float(rough[1]),
         )  # fmt: skip
+
+
+def roughness(fields: Values, truth: Values) -> float:
+    """([M,] T, H, W) against (T, H, W) -> the distance of their spectra, dB; the mean over members and frames."""
+    scene = Scene(fields, truth, None, 1.0)
+    return float(metrics(["RALSD"], scene)["RALSD"])
 
 
 def score(fine: Forecast, drawing: Upscaler, deterministic: Upscaler, members: int, seed: int) -> list[Line]:
@@ -129,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GfsSrError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return error.exit_code
-    names = ["variable", "pool", "frames", "members", "crps", "crps_dressed", "ratio", "energy", "energy_dressed"]
+    names = ["variable", "pool", "frames", "members", "crps", "crps_dressed", "ratio", "energy", "energy_dressed",
+             "ralsd", "ralsd_field"]  # fmt: skip
     with given.output.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(names)

@@ -43,3 +43,12 @@ def test_pooling_is_a_mean_of_whole_blocks():
     field = np.arange(42.0).reshape(1, 6, 7)
     np.testing.assert_allclose(pooled(field, 3)[0, 0, 0], field[0, :3, :3].mean())
     assert pooled(field, 3).shape == (1, 2, 2)
+
+
+def test_members_as_rough_as_the_truth_have_its_spectrum_and_a_smooth_field_has_not(truth):
+    rng = np.random.default_rng(5)
+    members = 280 + rng.standard_normal((8, 3, 64, 96))  # as the truth was drawn
+    field = 280 + 0.1 * (truth - 280)  # a tenth of its amplitude: 20 dB
+    line = next(iter(compare("t2m", members, field, truth, seed=2)))
+    assert line.ralsd < 2.5
+    assert line.ralsd_field == pytest.approx(20, abs=0.1)
