@@ -153,9 +153,9 @@ class Unet(Model):
 
     @property
     def memory(self) -> EngineMemory:
-        """Features on fine cells, those of the halo too; the tenth that is added is the output's own."""
+        """Features on fine cells, those of the halo too."""
         factors = self.settings.scale_factor**2 * self.settings.time_factor
-        return EngineMemory(per_fine_cell=8.0, per_coarse_cell=1.1 * factors * self.backbone.bytes_per_cell)
+        return EngineMemory(per_fine_cell=8.0, per_coarse_cell=factors * self.backbone.bytes_per_cell)
 
     @property
     def flops_per_fine_cell(self) -> float:
