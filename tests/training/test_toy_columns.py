@@ -54,11 +54,14 @@ def scored(model, *sources, members=8):
 
 
 def test_s002_17_a_trained_toy_beats_bicubic_by_a_fifth_and_keeps_columns_stable(learned):
-    found = scored(load_checkpoint(learned).model(), columns("held-out", 3, 2))
-    line = found["held-out", "model"]
-    assert line.ratio <= 0.8
-    assert line.unstable <= line.unstable_truth + 0.01
-    assert found["held-out", "bicubic"].ratio == 1.0
+    # in air that is 15 K warmer some true columns overturn
+    fields = columns("held-out", 3, 2), columns("warm", 3, 3, 15.0)
+    found = scored(load_checkpoint(learned).model(), *fields)
+    assert found["held-out", "model"].ratio <= 0.8
+    assert found["warm", "model"].unstable_truth > 0
+    for source in ("held-out", "warm"):
+        line = found[source, "model"]
+        assert line.unstable <= line.unstable_truth + 0.01
 
 
 def test_without_the_prior_a_column_learns_too(tmp_path, data):
