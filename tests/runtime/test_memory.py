@@ -6,7 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from export.publication import publish
+from gfs_sr.models import SMALL
+from tests.export.checkpoints import make_checkpoint
 from tests.runtime.test_cli import make_long
 
 
@@ -44,3 +48,28 @@ def test_the_default_model_stays_within_its_budget_statics_included(tmp_path, fr
     done = subprocess.run([*map(str, [*command, *options])], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["peak_rss_bytes"] <= 450 * 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["unet", "gan", "edm"])
+def test_a_unet_of_any_family_stays_within_its_budget(tmp_path, family):
+    own = {"gan": {"latent": "cells"}, "edm": {"schedule": {"n": 1}}}.get(family, {})
+    config = {"family": family, "variables": ["t2m"], "scale_factor": 6, "time_factor": 1, **SMALL, **own}
+    publish(make_checkpoint(config, spread=0.05), tmp_path / "model")
+    lat, lon = 60 - 0.25 * np.arange(120), 0.25 * np.arange(160)
+    xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), np.full((1, 120, 160), 280, np.float32), {"units": "K"})},
+        coords={
+            "time": [np.datetime64("2024-03-01", "ns")],
+            "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", lon, {"units": "degrees_east"}),
+        },
+    ).to_netcdf(tmp_path / "coarse.nc")
+    coarse, fine = tmp_path / "coarse.nc", tmp_path / "fine.nc"
+    command = [sys.executable, "-m", "gfs_sr.cli", "upscale", coarse, "-o", fine, "--json"]
+    options = ["--model", tmp_path / "model", "--threads", "1", "--memory", "500MiB", "--backend", "onnxruntime"]
+    done = subprocess.run([*map(str, [*command, *options])], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
+    assert told["tile"]["lat"] < 120 or told["tile"]["lon"] < 160  # else nothing was to be kept
+    assert told["peak_rss_bytes"] <= 500 * 2**20
