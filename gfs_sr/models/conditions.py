@@ -148,7 +148,8 @@ class PlainConditions(Conditioning):
             assert predictor_coarse is not None
             place = place_of(predictor_coarse)[:, None, :, None, None]
             fields = torch.cat([fields, place.expand(-1, fields.shape[1], -1, *fields.shape[3:])], dim=2)
-        return Conditions(mean, self.sizes[:, None, None].expand(mean.shape), fields)
+        # not `expand(mean.shape)`: the exporter takes the shape of what a network gives as mean for a constant
+        return Conditions(mean, self.sizes[:, None, None] + 0 * mean, fields)
 
     def kinds_of(self, variable: Tensor | None, count: int) -> Tensor:
         """Each variable is a kind of its own."""
