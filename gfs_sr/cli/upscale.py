@@ -60,8 +60,8 @@ def upscale(
     """Upscale a forecast to finer cells and shorter steps."""
 
     def work() -> "RunSummary":
+        from gfs_sr.data.built_file import open_coarse
         from gfs_sr.data.grid import Registration
-        from gfs_sr.data.sources import open_forecast
         from gfs_sr.runtime.chain import run_chain
         from gfs_sr.runtime.output_times import OutputTimes
         from gfs_sr.runtime.request import Request
@@ -90,7 +90,9 @@ def upscale(
         with ExitStack() as stack:
             upscaler = stack.enter_context(Upscaler.open(model, **opening))
             progress = stack.enter_context(progress_bar(not json_output))
-            forecast = open_forecast(inputs, request.variables)
+            # what is asked for is what comes out; a model of fixed inputs takes them all, whatever that is
+            takes_all = request.variables is not None and not upscaler.contract.any_subset
+            forecast = open_coarse(inputs, upscaler.contract.inputs if takes_all else request.variables)
             if time_model is None:
                 return upscaler.run(forecast, sink, request, progress)
             in_time = stack.enter_context(Upscaler.open(time_model, backend=backend, threads=threads))

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from gfs_sr.data.forecast import Forecast, ReadField
-from gfs_sr.data.grid import Grid
+from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.sources.netcdf import open_netcdf
+from gfs_sr.data.sources.open import canonical, open_forecast
 from gfs_sr.data.sources.zarr import open_zarr
 from gfs_sr.data.time_axis import TimeArray, TimeAxis
 from gfs_sr.data.variables import TimeKind, lookup
@@ -25,6 +26,7 @@ NAME: Final = "gfs_sr_variable"  # attribute: the name in the table, levels as t
 CHANNEL: Final = "gfs_sr_channel"  # attribute: its place among the fine or coarse fields, which a store may not keep
 CHUNK: Final = 128  # cells of a side
 FRAMES: Final = 8  # of a chunk in Zarr; NetCDF appends frame by frame
+FORMATS: Final = (".nc", ".zarr")
 EPOCH: Final = "seconds since 1970-01-01 00:00:00"
 
 
@@ -62,7 +64,7 @@ def write_built(
         UsageError: a name that says neither format.
         OutputExists: `target` is there.
     """
-    if target.suffix not in {".nc", ".zarr"}:
+    if target.suffix not in FORMATS:
         raise UsageError(f"{target.name} says no format", "output", "end the name in .nc or .zarr")
     if target.exists():
         raise OutputExists(f"{target} exists", "output", "remove it, or choose another name")
@@ -99,6 +101,25 @@ def open_built(path: Path) -> BuiltSet:
     return BuiltSet(parts[0], parts[1], statics)
 
 
+def open_coarse(paths: Sequence[Path], variables: Sequence[str] | None = None) -> Forecast:
+    """What a model is to refine: the coarse fields of a data set that was built, else the forecast of the files.
+
+    Raises:
+        InputError: with the class that says why the files cannot be used.
+    """
+    if len(paths) == 1 and paths[0].suffix in FORMATS and _is_built(paths[0]):
+        coarse = open_built(paths[0]).coarse
+        return coarse if variables is None else coarse.select(canonical(variables))
+    return open_forecast(paths, variables)
+
+
+def _is_built(path: Path) -> bool:
+    if not path.exists():
+        return False
+    dataset = open_zarr(path) if path.suffix == ".zarr" else open_netcdf(path)
+    return any(str(name).startswith(PREFIX) and NAME in each.attrs for name, each in dataset.data_vars.items())
+
+
 def _forecast(dataset: xr.Dataset, prefix: str, path: Path) -> Forecast:
     dims = ("lat_2", "lon_2") if prefix else ("lat", "lon")
     arrays = [
@@ -122,6 +143,7 @@ def _forecast(dataset: xr.Dataset, prefix: str, path: Path) -> Forecast:
         times=TimeAxis(times[0], times),  # a season without 29 February is no even axis
         readers=tuple(_reader(array) for array in arrays),
         source=path.name,
+        registration=Registration.CELL if prefix else None,  # coarse fields are area means
         buckets={name: step for name, kind in kinds.items() if kind is TimeKind.ACCUMULATED},
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfs_sr.data.built_file import open_coarse
 from gfs_sr.data.coarsen import Coarsening, TimeReduction, coarsen
 from gfs_sr.data.derive import RECIPES
 from gfs_sr.data.forecast import Forecast
@@ -15,6 +16,7 @@ from gfs_sr.data.sources import open_forecast
 from gfs_sr.data.variables import VARIABLES, TimeKind, base_name, lookup
 from gfs_sr.errors import MissingFile, NothingToUpscale
 from gfs_sr.evaluation.pairs import align
+from gfs_sr.runtime.target_grid import on_grid
 
 EXTENSIONS = (".nc", ".nc4", ".grib", ".grib1", ".grib2", ".grb", ".grb2", ".zarr")
 BUCKETS = (TimeKind.ACCUMULATED, TimeKind.AVERAGED)
@@ -128,13 +130,17 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (order.index(base_name(name)), -float(name.partition("@")[2] or 0)))
 
 
-def open_case(files: CaseFiles, how: Coarsening, hours: tuple[float, float] | None = None) -> Case:
+def open_case(
+    files: CaseFiles, how: Coarsening, hours: tuple[float, float] | None = None, any_grid: bool = False
+) -> Case:
     """Open a case; nothing is read before it is scored.
 
     Args:
         files: of one forecast.
         how: the coarsening, or the factors of a real pair.
         hours: first and last lead time; None is all.
+        any_grid: coarse cells lie anyhow under the truth's, and are interpolated to these: of forecasts on fine cells
+            of their own, which are then held against that interpolation.
 
     Raises:
         InputError: the files cannot be used.
@@ -146,8 +152,8 @@ def open_case(files: CaseFiles, how: Coarsening, hours: tuple[float, float] | No
     if not files.coarse:
         case = make_case(truth, files.truth, how, None)
     else:
-        coarse = open_forecast(files.coarse, everything)
-        fine, given = align(truth, coarse, how)
+        coarse = open_coarse(files.coarse, everything)
+        fine, given = align(truth, on_grid(coarse, truth.grid, "bilinear") if any_grid else coarse, how)
         label = f"{_label(fine, files.truth)}, from {coarse.source}"
         case = Case(label, fine, given, (), how, is_pair=True)
     return replace(case, left_out=(*files.left_out, *case.left_out), scored=files.variables)

@@ -98,6 +98,11 @@ def open_models(settings: Settings, stack: ExitStack) -> list[Subject]:
     subjects: list[Subject] = []
     for model in settings.models:
         upscaler = stack.enter_context(Upscaler.open(model, backend=settings.backend))
+        if upscaler.contract.target_grid is not None:
+            raise UsageError(
+                f"{upscaler.contract.name} refines to fine cells of its own", "--model",
+                "write its forecast with gfs-sr upscale, and score that: --forecast FINE --coarse COARSE",
+            )  # fmt: skip
         statics = settings.statics if _takes_statics(upscaler) else None
         name = _unique(upscaler.contract.name, [subject.name for subject in subjects])
         members, seed = settings.members, settings.seed

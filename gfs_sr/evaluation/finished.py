@@ -34,14 +34,15 @@ def open_finished(
     Args:
         path: the forecast; a dimension `realization` holds its members.
         data: the truth, on the forecast's cells and frames or on more of them.
-        coarse: what the forecast was made from; without it the truth is coarsened as the file's attributes say.
+        coarse: what the forecast was made from; without it the truth is coarsened as the file's attributes say. Of a
+            forecast on fine cells of its own it may be of any spacing.
         variables: to score; None is all that truth and forecast share.
         hours: first and last lead time to score; None is all.
         sigma: of the coarsening.
 
     Raises:
         MissingFile: no such forecast.
-        UsageError: the file does not say its factors and registration.
+        UsageError: the file does not say its factors and registration, or there is nothing coarse.
         ShapeMismatch: its cells are not the truth's.
         GapInLeadTimes: its frames are not the truth's.
     """
@@ -52,7 +53,13 @@ def open_finished(
     members = _members(dataset, variables)
     offered = members[0].variables
     files = CaseFiles(tuple(data), offered, tuple(coarse))
-    case = open_case(files, how, hours)
+    keeps_all = how.scale_factor == how.time_factor == 1
+    if keeps_all and not coarse:
+        raise UsageError(
+            "the forecast has fine cells of its own, and no coarse ones follow from the truth", "--forecast",
+            "give what it was made from as --coarse",
+        )  # fmt: skip
+    case = open_case(files, how, hours, any_grid=keeps_all)
     kept = [member.select(case.variables) for member in members]
     prediction = _placed(kept, case.truth, _tile(dataset, how.scale_factor), str(path))
     subject = Subject(

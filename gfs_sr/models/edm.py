@@ -189,6 +189,11 @@ class Edm(Model):
         """The only fine grid, where the factors are no whole numbers."""
         return self.settings.fixed_grid
 
+    @property
+    def location_grid(self) -> tuple[int, ...]:
+        """Of the learned maps."""
+        return self.settings.location_grid
+
     def normalization(self) -> dict[str, Scaling]:
         """Fixed where any region is served: the floor is in these units."""
         if not self.settings.shared:

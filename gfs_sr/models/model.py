@@ -131,6 +131,11 @@ class Model(nn.Module, ABC):
         return None
 
     @property
+    def location_grid(self) -> tuple[int, ...]:
+        """Rows and columns of the fine grid that its learned maps are of: samples say where on it they lie."""
+        return ()
+
+    @property
     def any_time(self) -> bool:
         """Whether fractions of the interval are an input."""
         return False

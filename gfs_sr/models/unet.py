@@ -142,6 +142,11 @@ class Unet(Model):
         return self.settings.fixed_grid
 
     @property
+    def location_grid(self) -> tuple[int, ...]:
+        """Of the learned maps."""
+        return self.settings.location_grid
+
+    @property
     def statics_fine(self) -> tuple[str, ...]:
         """Beside the fields."""
         return self.settings.statics

@@ -18,18 +18,23 @@ SAME_PLACE = 1e-3  # of a cell
 def on_target_grid(forecast: Forecast, contract: Contract) -> Forecast:
     """The forecast on the model's own cells, interpolated as the model was trained; itself where there are none.
 
-    A frame is interpolated when it is read.
-
     Raises:
         ShapeMismatch: it does not cover them.
     """
     own = contract.target_grid
     if own is None:
         return forecast
-    target = Grid(np.array(own.lat), np.array(own.lon))
+    return on_grid(forecast, Grid(np.array(own.lat), np.array(own.lon)), method_of(contract))
+
+
+def on_grid(forecast: Forecast, target: Grid, method: Method) -> Forecast:
+    """The forecast interpolated to other cells, frame by frame as they are read; itself where it lies there.
+
+    Raises:
+        ShapeMismatch: it does not cover them.
+    """
     if _is_same(forecast.grid, target):
         return forecast
-    method = next(each for each in get_args(Method) if contract.base.split("/")[0] == each)
     regrid(np.zeros(forecast.grid.shape), forecast.grid, target, method, forecast.source)  # refused before work starts
 
     def there(read: Callable[[int], npt.NDArray[Any]], kind: Any) -> Callable[[int], npt.NDArray[Any]]:
@@ -45,6 +50,13 @@ def on_target_grid(forecast: Forecast, contract: Contract) -> Forecast:
             flags(frame), forecast.grid, target, "nearest", forecast.source
         ).astype(np.uint8),
     )  # fmt: skip
+
+
+def method_of(contract: Contract) -> Method:
+    """How coarse fields are brought to the model's own cells."""
+    space = contract.base.split("/")[0]
+    method: Method = next(each for each in get_args(Method) if each == space)
+    return method
 
 
 def _is_same(grid: Grid, target: Grid) -> bool:

@@ -17,13 +17,12 @@ from gfs_sr.data.chunk_cache import ChunkCache
 from gfs_sr.data.coarsen import SIGMA, TimeReduction
 from gfs_sr.data.prepared import Preparation, prepare
 from gfs_sr.data.sources.blocks import BlockFile
-from gfs_sr.errors import NothingToUpscale, UsageError
+from gfs_sr.errors import NothingToUpscale, ShapeMismatch, UsageError
 from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.field_set import SourceConfig, read_packed
 from gfs_sr.training.fields import Fields
 from gfs_sr.training.open_source import open_source
-from gfs_sr.training.paired_set import PairedSet
 from gfs_sr.training.samples import Sampler as SampleSampler
 from gfs_sr.training.samples import StreamConfig, Task
 from gfs_sr.training.split import Parts, SplitConfig, check_split, split_fields
@@ -244,17 +243,20 @@ class TrainingData(L.LightningDataModule):
         assert isinstance(network, Model)  # `Supervised` builds one
         margin = network.reach if isinstance(network.reach, Reach) else Reach.space(self.context) + network.context
         check_split(self.split, self.validation)
-        self.sets = self.read() if not self.step_hours else coarse_in_time(self.read(), self.step_hours)
+        promise = network.make_contract(name="training")
+        read = self.read() if not self.step_hours else coarse_in_time(self.read(), self.step_hours)
+        self.sets = [each.for_network(promise) for each in read]
         if self.cache is not None and not any(isinstance(each, StoredSet) for each in self.sets):
             raise UsageError("data.cache serves stored sources, and none is", "data.cache", "leave it out")
         if self.split.kind != "source":
             self.parts = split_fields(self.sets, self.split)
         self.scaling = self._fitted(network)
         contract = network.make_contract(name="training", normalization=self.scaling)
-        self.task = Task.of(contract, margin, self.sigma, self.coarse_time, self.area_weights)
-        for each in self.sets:
-            if isinstance(each, PairedSet):
-                each.check(contract.registration, contract.scale_factor)
+        self.task = Task.of(
+            contract, margin, self.sigma, self.coarse_time, self.area_weights, bool(network.location_grid)
+        )
+        if network.location_grid:
+            self._check_places(network.location_grid)
         if self.cache is not None:
             self._prepare(self.cache, contract)
         for name, sampler in {**self._train_samplers(), "validation": self._validation_sampler()}.items():
@@ -271,6 +273,19 @@ class TrainingData(L.LightningDataModule):
                 f"the family {network.family} has units of its own", "data.scalers", "leave out data.scalers"
             )
         return fit_scalings(self.scalers, self.training_sets)
+
+    def _check_places(self, wanted: tuple[int, ...]) -> None:
+        if self.context:
+            raise UsageError(
+                "maps of the place have no cells beyond their grid", "data.context", "give context: 0, or no maps"
+            )
+        for each in (*self.training_sets, *self.validation_sets):
+            if each.shape[1:] != wanted:
+                raise ShapeMismatch(
+                    f"the learned maps are of {wanted[0]} by {wanted[1]} cells, the fields of {each.shape[1]} by "
+                    f"{each.shape[2]}",
+                    f"source {each.source}", "give model.network.location_grid the size of the fields",
+                )  # fmt: skip
 
     def _prepare(self, folder: Path, contract: Contract) -> None:
         """Replace stored fields by prepared ones, written by the first process that asks."""

@@ -37,6 +37,7 @@ class SourceConfig:
     stored: bool = False  # read in parts as samples need them, for files larger than memory
     coarse: list[str] = field(default_factory=list)  # of another source: real pairs instead of coarsened fields
     statics: list[str] = field(default_factory=list)  # files with terrain height or land, in place of the map's
+    built: bool = False  # files of gfs-sr build-dataset, with coarse fields of any grid: networks with a target_grid
     hours: list[float] = field(default_factory=list)  # first and last lead time of real pairs; empty takes all
 
 

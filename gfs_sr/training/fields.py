@@ -7,12 +7,13 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.contract import Scaling
+from gfs_sr.contract import Contract, Scaling
 from gfs_sr.data.chunk_cache import Ranges
 from gfs_sr.data.coarsen import coarsen_everywhere, footprint
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.terrain import terrain, terrain_at
+from gfs_sr.errors import UsageError
 
 Field = npt.NDArray[np.float32]
 Coordinates = npt.NDArray[np.float64]
@@ -98,6 +99,19 @@ class Fields(ABC):
     @abstractmethod
     def thinned(self, channel: int, most: int) -> Field:
         """About `most` values of one variable from all over it, canonical units."""
+
+    def for_network(self, contract: Contract) -> "Fields":
+        """These fields as a network with this promise takes them.
+
+        Raises:
+            UsageError: the network has fine cells of its own, and these have no coarse ones beside them.
+        """
+        if contract.target_grid is not None:
+            raise UsageError(
+                "a network with a target_grid learns from fine and coarse fields of two sources",
+                f"source {self.source}", "write them with gfs-sr build-dataset, and give built: true",
+            )  # fmt: skip
+        return self
 
     def weighted(
         self, how: How, read: Read, channels: Sequence[int], frames: Index, rows: Index, columns: Index

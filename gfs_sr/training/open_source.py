@@ -1,10 +1,11 @@
-"""Sources of the configuration as fields: in memory, in their files, or as real pairs."""
+"""Sources of the configuration as fields: in memory, in their files, or as pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gfs_sr.data.built_file import open_built
 from gfs_sr.data.chunk_cache import ChunkCache
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.regrid import regrid
@@ -14,6 +15,7 @@ from gfs_sr.data.variables import LAND_SEA_MASK, OROGRAPHY
 from gfs_sr.errors import MissingVariable, UnsupportedGrid, UsageError
 from gfs_sr.training.field_set import SourceConfig, paths_of, provenance_of, read_source
 from gfs_sr.training.fields import Field, Fields
+from gfs_sr.training.fixed_grid_set import FixedGridSet
 from gfs_sr.training.paired_set import PairedSet
 from gfs_sr.training.stored_set import StoredSet
 
@@ -23,17 +25,25 @@ def open_source(config: SourceConfig, folder: Path, cache: ChunkCache) -> list[F
 
     Raises:
         MissingFile: a pattern that matches nothing.
-        UsageError: pairs that are to stay in their files.
+        UsageError: pairs that are to stay in their files, or built ones that are to be paired again.
         InputError: files that cannot be used, or do not fit together.
     """
     if config.stored and config.coarse:
         raise UsageError("real pairs are held in memory", f"source {config.name}", "leave out stored, or coarse")
+    if config.built and (config.stored or config.coarse):
+        raise UsageError(
+            "a built data set holds its pairs, and is read into memory", f"source {config.name}",
+            "leave out stored and coarse, or built",
+        )  # fmt: skip
     if config.hours and (not config.coarse or len(config.hours) != 2):
         raise UsageError(
             f"hours {config.hours}", f"source {config.name}", "give the first and the last lead time, of real pairs"
         )
     found: list[Fields]
-    if config.coarse:
+    if config.built:
+        paths = paths_of(config.files, config.name, folder)
+        found = [FixedGridSet.of(open_built(path), config, number) for number, path in enumerate(paths)]
+    elif config.coarse:
         found = [_pair(config, folder)]
     elif config.stored:
         files = open_blocks(paths_of(config.files, config.name, folder), config.variables)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gfs_sr.contract import Contract
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.pairing import align, common_frames
 from gfs_sr.errors import RegistrationMismatch, ShapeMismatch
 from gfs_sr.training.field_set import FieldSet, SourceConfig, provenance_of
-from gfs_sr.training.fields import Field, How, Index
+from gfs_sr.training.fields import Field, Fields, How, Index
 
 
 @dataclass(eq=False)
@@ -60,6 +61,16 @@ class PairedSet(FieldSet):
     def phase(self) -> tuple[int, int]:
         """See `Fields`."""
         return 0, 0
+
+    def for_network(self, contract: Contract) -> Fields:
+        """See `Fields`.
+
+        Raises:
+            ShapeMismatch: another factor.
+            RegistrationMismatch: another registration.
+        """
+        self.check(contract.registration, contract.scale_factor)
+        return super().for_network(contract)
 
     def check(self, registration: Registration, scale_factor: int) -> None:
         """Refuse a network that these pairs are not for.

@@ -91,10 +91,11 @@ class Task:
     sigma: float = SIGMA  # of the Gaussian that makes coarse fields, fine cells; NODE only
     time: TimeReduction = TimeReduction.EVERY  # which fine frames make a coarse one
     area: bool = False  # samples carry the weights of their cells
-    outputs: int | None = None  # of the variables, how many are given out; None: all
+    outputs: tuple[str, ...] = ()  # what is given out; none: the variables
     season: bool = False
     place: bool = False  # latitude and longitude of the coarse cells
     is_bound: bool = False  # to one coarse grid, which starts at the first fine cell
+    is_placed: bool = False  # samples say where on the fine grid they start, and are not mirrored
 
     @classmethod
     def of(
@@ -104,8 +105,12 @@ class Task:
         sigma: float = SIGMA,
         time: TimeReduction = TimeReduction.EVERY,
         area: bool = False,
+        is_placed: bool = False,
     ) -> "Task":
-        """Of a contract, with the context that training gives and the protocol that makes coarse fields."""
+        """Of a contract, with the context that training gives and the protocol that makes coarse fields.
+
+        `is_placed` is of networks with a `location_grid`.
+        """
         return cls(
             variables=contract.inputs,
             scaling=contract.normalization,
@@ -120,10 +125,11 @@ class Task:
             sigma=sigma if contract.scale_factor > 1 else 0.0,  # what keeps its cells is not blurred
             time=time,
             area=area,
-            outputs=None if contract.any_subset else len(contract.outputs),
+            outputs=() if contract.any_subset else contract.outputs,
             season=any(each.name.startswith("season_") for each in contract.predictors),
             place=any(each.name == "latitude" for each in contract.predictors),
             is_bound=contract.source_grid is not None,
+            is_placed=is_placed,
         )
 
 
@@ -145,7 +151,7 @@ class Sampler:
         stream, task = self.stream, self.task
         if fields.series and not stream.series:
             return False
-        if not task.one_by_one and not set(task.variables) <= set(fields.variables):
+        if not task.one_by_one and not {*task.variables, *task.outputs} <= set(fields.variables):
             return False
         if self.own_only and not set(task.variables) & set(fields.variables):
             return False
@@ -238,7 +244,7 @@ class Sampler:
         channels = self._channels(fields, rng)
         if augment:
             fields = self._smoothed(fields, channels, rng)
-        view = View.draw(rng, transpose=task.one_by_one) if augment else View()
+        view = View.draw(rng, transpose=task.one_by_one) if augment and not task.is_placed else View()
         rows, columns = fields.shape[1:] if not view.transposed else fields.shape[:0:-1]
         margin = task.context
         # a mirrored sliding mean would wrap on the wrong side, so CELL stays away from the seam
@@ -258,11 +264,14 @@ class Sampler:
         times = self._times(fields, rng, None if block is None else block[0])
         if backwards:
             times = times.reversed(fields.shape[0])
-        signs = np.array([view.sign(fields.variables[c]) if not task.one_by_one else 1.0 for c in channels])
+        truth = [fields.variables.index(name) for name in task.outputs] or channels
+        signs = {c: 1.0 if task.one_by_one else view.sign(fields.variables[c]) for c in (*channels, *truth)}
         if task.one_by_one and augment and base_name(fields.variables[channels[0]])[0] in "uv":
-            signs = rng.choice([1.0, -1.0], size=1)
+            signs[channels[0]] = float(rng.choice([1.0, -1.0], size=1)[0])
         window = Window(fields, view, lat_axis, lon_axis)
-        sample = self._fields(window, channels, times, signs)
+        sample = self._fields(window, channels, truth, times, signs)
+        if task.is_placed:
+            sample["origin"] = np.array([lat_axis.fine[0], lon_axis.fine[0]])
         if task.area:
             sample["area"] = window.area()
         if task.one_by_one:
@@ -340,17 +349,19 @@ class Sampler:
             frames_too=self.task.scale_factor > 1,
         )  # fmt: skip
 
-    def _fields(self, window: Window, channels: list[int], times: TimeWindow, signs: Array) -> dict[str, Array]:
+    def _fields(
+        self, window: Window, channels: list[int], truth: list[int], times: TimeWindow, signs: Mapping[int, float]
+    ) -> dict[str, Array]:
         fields, view, lat_axis, lon_axis = window.fields, window.view, window.lat_axis, window.lon_axis
         task, registration, s = self.task, self.task.registration, self.task.scale_factor
-        scales = [scaling_for(task.scaling, fields, c) for c in channels]
-        given = [fields.units.get(fields.variables[c]) for c in channels]
 
-        def seen(read: Read, frames: Array, rows: Array, columns: Array, span: int = 1) -> Array:
+        def seen(read: Read, which: list[int], frames: Array, rows: Array, columns: Array, span: int = 1) -> Array:
             places = view.places(rows, columns, fields.shape[1:], span)
-            picked = read(channels, frames, *places)
+            picked = read(which, frames, *places)
             turned = np.swapaxes(picked, -1, -2) if view.transposed else picked
-            return in_model_units(turned.swapaxes(0, 1), scales, signs, given)
+            scales = [scaling_for(task.scaling, fields, c) for c in which]
+            given = [fields.units.get(fields.variables[c]) for c in which]
+            return in_model_units(turned.swapaxes(0, 1), scales, np.array([signs[c] for c in which]), given)
 
         def coarse_of(channels: Sequence[int], frames: Array, rows: Array, columns: Array) -> Array:
             if self.stream.kind == "time":  # the cells of a series are coarse cells
@@ -365,12 +376,12 @@ class Sampler:
             means: Array = values.reshape(len(channels), *members.shape, *values.shape[-2:]).mean(axis=2)
             return means
 
-        fine = seen(fields.read, times.fine, lat_axis.fine, lon_axis.fine)[:, : task.outputs]
+        fine = seen(fields.read, truth, times.fine, lat_axis.fine, lon_axis.fine)
         finite = np.isfinite(fine)
         span = s if registration is Registration.CELL and self.stream.kind != "time" else 1
         valid = lat_axis.valid[:, None] & lon_axis.valid
         return {
-            "coarse": seen(coarse_in_time, times.coarse, lat_axis.coarse, lon_axis.coarse, span),
+            "coarse": seen(coarse_in_time, channels, times.coarse, lat_axis.coarse, lon_axis.coarse, span),
             "fine": fine if finite.all() else np.where(finite, fine, np.float32(0)),
             "mask": finite & valid,
         }
