@@ -88,6 +88,7 @@ def _of_models(settings: Settings, stack: ExitStack) -> Evaluation:
     from gfs_sr.evaluation.workers import score_on_workers
 
     how = _checked(subjects, settings)
+    settings = _shared(subjects, settings)
     if not how.registered:
         raise UsageError("protocol A is scored in one process", "--dask", "leave --dask out")
     return _result(subjects, score_on_workers(settings, files), settings, how)
@@ -136,6 +137,7 @@ def evaluate_finished(settings: Settings) -> Evaluation:
 
 def _evaluate(subjects: Sequence[Subject], cases: Sequence[Case], settings: Settings) -> Evaluation:
     how = _checked(subjects, settings)
+    settings = _shared(subjects, settings)
     subjects = _named_apart(subjects)
     if not how.registered:
         scores = [
@@ -185,7 +187,8 @@ def _checked(subjects: Sequence[Subject], settings: Settings) -> Protocol:
     """
     how = protocol(settings.protocol)
     tasks = {(subject.scale_factor, subject.time_factor, str(subject.registration)) for subject in subjects}
-    if len(tasks) != 1:
+    in_space = {(s, registration) for s, _, registration in tasks}
+    if len(in_space) != 1 or (len(tasks) != 1 and not ("space" in settings.tasks and how.registered)):
         listed = "; ".join(f"{s} in space, {r} in time, {registration}" for s, r, registration in sorted(tasks))
         raise UsageError(
             f"the models have different tasks ({listed}) and cannot be ranked", "--model", "evaluate them one by one"
@@ -204,6 +207,13 @@ def _checked(subjects: Sequence[Subject], settings: Settings) -> Protocol:
         if len(subjects) > 1 or settings.coarse:
             raise UsageError("protocol A scores one model on coarsened truth", "--protocol", "use protocol B")
     return how
+
+
+def _shared(subjects: Sequence[Subject], settings: Settings) -> Settings:
+    """Models that refine time differently are ranked in space alone, frame by frame."""
+    if len({subject.time_factor for subject in subjects}) == 1:
+        return settings
+    return replace(settings, tasks=("space",))
 
 
 def _named_apart(subjects: Sequence[Subject]) -> list[Subject]:
@@ -257,7 +267,8 @@ def _describe(subject: Subject, settings: Settings, how: Protocol) -> dict[str, 
     facts = {
         "registration": str(subject.registration),
         "coarse fields": "another model's forecast" if settings.coarse else f"{made}{in_time}",
-        "factors": f"{subject.scale_factor} in space, {subject.time_factor} in time",
+        "factors": f"{subject.scale_factor} in space"
+        + (f", {subject.time_factor} in time" if "joint" in settings.tasks else "; frame by frame"),
     }
     if how.registered:
         facts |= {

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,18 @@ def test_models_of_different_tasks_are_refused(tmp_path):
     subjects = [interpolating("bicubic/linear", 6, 6, NODE), interpolating("bicubic/linear", 3, 6, NODE)]
     with pytest.raises(UsageError, match="different tasks"):
         evaluate(subjects, Settings((path,)))
+
+
+@pytest.mark.parametrize("first", [1, 6])
+def test_models_that_refine_time_differently_are_ranked_in_space(tmp_path, first):
+    path = write_fine(tmp_path / "fine.nc", variables=("t2m",))
+    subjects = [interpolating("bicubic/linear", 6, r, NODE) for r in (first, 7 - first)]
+    subjects[1] = replace(subjects[1], name="other")
+    evaluation = evaluate(subjects, Settings((path,), metrics=("RMSE",), by_terrain=False))
+    assert {line.task for line in evaluation.lines()} == {"space"}
+    skills = [line.skill_plain for line in evaluation.lines()]
+    assert len(evaluation.models) == 2 == len(skills)
+    assert skills[0] == pytest.approx(skills[1])  # the same interpolation in space
 
 
 def test_unknown_metrics_and_empty_sharpenings_are_refused(tmp_path):
