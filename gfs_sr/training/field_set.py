@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gfs_sr.data.coarsen import SIGMA, coarsen_everywhere
 from gfs_sr.data.grid import Registration
+from gfs_sr.data.locations import FixedLocation
 from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.sources import open_tensors
 from gfs_sr.data.sources.tensor_record import TensorRecord
@@ -38,6 +39,7 @@ class SourceConfig:
     coarse: list[str] = field(default_factory=list)  # of another source: real pairs instead of coarsened fields
     statics: list[str] = field(default_factory=list)  # files with terrain height or land, in place of the map's
     built: bool = False  # files of gfs-sr build-dataset, with coarse fields of any grid: networks with a target_grid
+    location: FixedLocation | None = None  # one place of the files' grid; None takes all of it
     hours: list[float] = field(default_factory=list)  # first and last lead time of real pairs; empty takes all
 
 

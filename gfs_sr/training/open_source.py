@@ -8,6 +8,7 @@ import numpy as np
 from gfs_sr.data.built_file import open_built
 from gfs_sr.data.chunk_cache import ChunkCache
 from gfs_sr.data.grid import Grid
+from gfs_sr.data.locations import FixedLocation
 from gfs_sr.data.regrid import regrid
 from gfs_sr.data.sources import open_forecast, open_statics
 from gfs_sr.data.sources.blocks import open_blocks
@@ -55,11 +56,24 @@ def open_source(config: SourceConfig, folder: Path, cache: ChunkCache) -> list[F
         ]  # fmt: skip
     else:
         found = list(read_source(config, folder))
+    if config.location is not None:
+        found = [_at(each, config.location) for each in found]
     if config.statics:
         given = _statics(config, folder)
         for each in found:
             each.take_statics(_on(each, given, config.name))
     return found
+
+
+def _at(fields: Fields, location: FixedLocation) -> Fields:
+    if fields.lat is None or fields.lon is None or fields.lat.ndim != 1:
+        raise UnsupportedGrid(
+            "a place is looked for on a regular grid, and this is none", f"source {fields.source}",
+            "leave out location",
+        )  # fmt: skip
+    at = location.window(Grid(fields.lat, fields.lon))
+    rows, columns = range(at.row, at.row + at.rows), range(at.col, at.col + at.cols)
+    return fields.part(range(fields.shape[0]), rows, columns)
 
 
 def _pair(config: SourceConfig, folder: Path) -> PairedSet:

@@ -19,7 +19,6 @@ from gfs_sr.data.build_config import BuildConfig, read_build_config
 from gfs_sr.data.built_file import open_built
 from gfs_sr.data.conservative import Cells
 from gfs_sr.data.grid import Grid
-from gfs_sr.data.locations import FixedLocation, LocatedSet, VariableLocation
 from gfs_sr.data.regions import Box, part_of
 from gfs_sr.data.sources.blocks import open_blocks
 from gfs_sr.data.terrain import terrain_on
@@ -150,16 +149,6 @@ def test_s004_01_the_built_file_agrees_with_cdo_remapcon(folder, variable):
     channel = found.coarse.variables.index(variable)
     ours = np.stack([found.coarse.frame(k)[channel] for k in range(6)])
     assert_allclose(ours, values, rtol=2e-6, atol=1e-6)  # ours are stored in float32
-
-
-def test_what_is_built_serves_the_three_datasets(folder):
-    found = built(folder)
-    for location in (VariableLocation((32, 40)), FixedLocation(box=Box(42, -112, 39, -108))):
-        sample = LocatedSet(found.fine, found.coarse, location).sample(1)
-        assert sample.coarse.shape[1] == 3
-        assert np.isfinite(sample.coarse).all()
-        rows, columns = sample.window.rows, sample.window.cols
-        assert sample.fine.shape == (1, 1, rows, columns)
 
 
 def test_our_own_readers_read_the_fine_fields(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gfs_sr.data.calendar import SEASONS, season_of, season_one_hot, time_inputs
+from gfs_sr.data.calendar import SEASONS, season_of, season_one_hot
 from gfs_sr.data.coarsen import SpaceReduction, block_mean, gauss_decimate
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid, Registration
@@ -230,14 +230,6 @@ def test_s003_18_the_season_is_that_of_the_month_also_at_its_ends():
     across = np.array(["2021-02-27", "2021-02-28", "2021-03-01", "2021-03-02", "2021-03-03"], "datetime64[ns]")
     assert_array_equal(season_one_hot(across), [0, 1, 0, 0])  # the centre frame is in March
     assert_array_equal(season_one_hot(across[:4]), [1, 0, 0, 0])  # of two in the middle, the earlier
-
-
-def test_time_inputs_are_place_in_the_period_and_angle_of_the_year():
-    period = (np.datetime64("2000-01-01"), np.datetime64("2002-01-01"))
-    found = time_inputs(np.array(["2000-01-01", "2001-01-01", "2001-04-02T07:30"], "datetime64[ns]"), period)
-    assert_allclose(found[:, 0], [0, 366 / 731, (366 + 91 + 7.5 / 24) / 731])
-    assert_allclose(found[:2, 1:], [[0, 1], [0, 1]], atol=1e-15)
-    assert_allclose(found[2, 1:], [1, 0], atol=1e-12)  # 91.3125 days are a quarter of 365.25
 
 
 def test_frames_without_a_partner_are_left_out():
