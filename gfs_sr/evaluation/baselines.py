@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy.typing as npt
 
-from gfs_sr.data.grid import FloatArray, Registration
+from gfs_sr.data.grid import FloatArray, Grid, Registration
 from gfs_sr.data.interpolation import BASELINES, HEADLINE, READ_BEYOND, Baseline, upsample_space
+from gfs_sr.data.regrid import Method, regrid
 from gfs_sr.data.resampling import SPACE, Closure
 from gfs_sr.data.sharpening import sharpen
 from gfs_sr.data.variables import TimeKind
@@ -25,6 +26,7 @@ class Setting:
     registration: Registration
     periodic: bool
     kind: TimeKind = TimeKind.INSTANT
+    cells: tuple[Grid, Grid] | None = None  # the coarse and the fine ones, where no whole factor joins them
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Rival:
         )
 
     def in_space(self, frames: npt.NDArray[Any], setting: Setting, closure: Closure) -> FloatArray:
-        """(T, H, W) of `frames` -> (T, s·H, s·W)."""
+        """(T, H, W) of `frames` -> (T, s·H, s·W), or on the fine cells of `setting`."""
+        if setting.cells is not None:
+            return regrid(frames, *setting.cells, method=cast(Method, self.space))
         return upsample_space(
             frames,
             setting.scale_factor,

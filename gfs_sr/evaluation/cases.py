@@ -43,6 +43,7 @@ class Case:
     left_out: tuple[str, ...]  # what was not scored, and why
     how: Coarsening  # what made the coarse field; of a real pair its factors and registration
     is_pair: bool = False  # the coarse field comes from another model
+    native: Forecast | None = None  # `coarse` before it came to the truth's cells, where no whole factor joins the two
     scored: tuple[str, ...] | None = None  # of the truth's variables; None is all
 
     @property
@@ -139,8 +140,8 @@ def open_case(
         files: of one forecast.
         how: the coarsening, or the factors of a real pair.
         hours: first and last lead time; None is all.
-        any_grid: coarse cells lie anyhow under the truth's, and are interpolated to these: of forecasts on fine cells
-            of their own, which are then held against that interpolation.
+        any_grid: coarse cells lie anyhow under the truth's, as of forecasts on fine cells of their own: each
+            interpolation brings them there by itself.
 
     Raises:
         InputError: the files cannot be used.
@@ -153,9 +154,11 @@ def open_case(
         case = make_case(truth, files.truth, how, None)
     else:
         coarse = open_coarse(files.coarse, everything)
-        fine, given = align(truth, on_grid(coarse, truth.grid, "bilinear") if any_grid else coarse, how)
+        fine, given = align(truth, on_grid(coarse, truth.grid, "nearest") if any_grid else coarse, how)
         label = f"{_label(fine, files.truth)}, from {coarse.source}"
-        case = Case(label, fine, given, (), how, is_pair=True)
+        first = int(np.searchsorted(coarse.times.valid_times, given.times.valid_times[0]))
+        native = coarse.isel_time(slice(first, first + len(given.times))) if any_grid else None
+        case = Case(label, fine, given, (), how, is_pair=True, native=native)
     return replace(case, left_out=(*files.left_out, *case.left_out), scored=files.variables)
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import FloatArray
 from gfs_sr.data.interpolation import READ_BEYOND
 from gfs_sr.data.resampling import Closure
@@ -72,12 +73,22 @@ class VariableView:
             case.registration,
             case.coarse.grid.is_periodic,
             kind if self.view.time_factor > 1 else TimeKind.INSTANT,
+            None if case.native is None else (case.native.grid, case.coarse.grid),
         )
 
     @cached_property
     def coarse(self) -> Values:
         """(Tc, Hc, Wc) of the whole coarse forecast of this view."""
-        read = self.view.case.coarse.readers[self.view.case.coarse.variables.index(self.variable)]
+        return self._all_of(self.view.case.coarse)
+
+    @cached_property
+    def _given(self) -> Values:
+        """The same on cells of its own, where it has any: what the rivals are given."""
+        native = self.view.case.native
+        return self.coarse if native is None else self._all_of(native)
+
+    def _all_of(self, forecast: Forecast) -> Values:
+        read = forecast.readers[forecast.variables.index(self.variable)]
         return np.stack([read(frame) for frame in self.view.coarse_frames])
 
     def truth(self, chunk: slice) -> FloatArray:
@@ -114,7 +125,7 @@ class VariableView:
         r = self.view.time_factor
         margin = 0 if rival.time is None else REACH_IN_TIME.get(rival.time, LEAST_REACH)
         first = max(chunk.start // r - margin, 0)
-        part = self.coarse[first : (chunk.stop - 1) // r + 1 + margin]
+        part = self._given[first : (chunk.stop - 1) // r + 1 + margin]
         return rival.frames(part, self.setting, closure)[chunk.start - r * first : chunk.stop - r * first]
 
 

@@ -82,12 +82,12 @@ def test_sources_that_suit_no_stream_are_refused_before_training(tmp_path):
         main(arguments(tmp_path, FACTORIZED.replace("wspd]", "sp]")))
 
 
-@pytest.mark.parametrize("name", ["factorized", "fused"])
-def test_the_shipped_configurations_parse(tmp_path, name):
+@pytest.mark.parametrize(("name", "family"), [("factorized", "factorized"), ("fused", "fused"), ("fixed-grid", "unet")])
+def test_the_shipped_configurations_parse(tmp_path, name, family):
     root = Path(__file__).resolve().parents[2]
     command = parse(["-c", str(root / "configs" / f"{name}.yaml"), "--output", str(tmp_path / "run"),
                      "--trainer.accelerator=cpu"])  # fmt: skip
-    assert command.model.network.family == name
+    assert command.model.network.family == family
     assert models.build(command.model.network.config).config == command.model.network.config
 
 
