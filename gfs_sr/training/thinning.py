@@ -15,7 +15,7 @@ def coarse_in_time(sets: Sequence[Fields], step_hours: float) -> list[Fields]:
     """The frames at 0 UTC and every `step_hours` after it, as even series; nothing else is left of any set.
 
     Raises:
-        UsageError: a set that stays in its files, or a step that no day is a multiple of.
+        UsageError: a set that stays in its files or was built, or a step that no day is a multiple of.
     """
     if 24 % step_hours:
         raise UsageError(f"a day is no multiple of {step_hours:g} h", "data.step_hours", "give 1, 2, 3, 4, 6, 8 or 12")
@@ -24,7 +24,7 @@ def coarse_in_time(sets: Sequence[Fields], step_hours: float) -> list[Fields]:
     for fields in sets:
         if not isinstance(fields, FieldSet):
             raise UsageError(
-                f"{fields.source} stays in its files", "data.step_hours", "hold it in memory, or thin it beforehand"
+                f"{fields.source} is stored or built", "data.step_hours", "hold it in memory, or thin it beforehand"
             )
         since = fields.times - fields.times.astype("datetime64[D]")
         there = np.flatnonzero(since % step == np.timedelta64(0, "ns"))
