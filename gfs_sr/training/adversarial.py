@@ -16,10 +16,10 @@ from gfs_sr.models.gan import Discriminator, DiscriminatorConfig, PatchGlobalDis
 from gfs_sr.models.interpolation import Interpolation, pad_edges
 from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import crop
-from gfs_sr.training.datamodule import Batch
 from gfs_sr.training.distributed import means
 from gfs_sr.training.losses import named
 from gfs_sr.training.members import MemberScores, keyed, noise_inputs
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import names_of
 from gfs_sr.training.supervised import Supervised

@@ -9,7 +9,6 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gfs_sr.contract import Contract, Quantiles, Scaling
@@ -23,6 +22,7 @@ from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.field_set import SourceConfig, read_packed
 from gfs_sr.training.fields import Fields
 from gfs_sr.training.open_source import open_source
+from gfs_sr.training.parcel import Batch, Parcel
 from gfs_sr.training.samples import Sampler as SampleSampler
 from gfs_sr.training.samples import StreamConfig, Task
 from gfs_sr.training.split import Parts, SplitConfig, check_split, split_fields
@@ -31,7 +31,6 @@ from gfs_sr.training.thinning import coarse_in_time
 from gfs_sr.training.units import fit_scalings, units_of
 from gfs_sr.training.windows import generator
 
-Batch = dict[str, dict[str, Tensor]]
 DEFAULT_STREAM: Final = StreamConfig()
 BY_SOURCE: Final = SplitConfig()
 POOL_KEY: Final = 1 << 24  # an index no sample reaches: pools are drawn apart from samples
@@ -117,12 +116,20 @@ def _stacked(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.stack(arrays)
 
 
-class StepLoader(DataLoader[Batch]):
+class _Parcels(Dataset[Parcel]):
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __getitem__(self, key: tuple[int, int]) -> Parcel:
+        return Parcel.of(self.steps[key])
+
+
+class StepLoader(DataLoader[Any]):
     """A loader that knows how many batches of its epoch it gave, and after a resume gives the rest."""
 
     def __init__(self, steps: Steps, keys: StepKeys, num_workers: int) -> None:
         super().__init__(
-            steps,
+            _Parcels(steps) if num_workers else steps,
             batch_size=None,
             sampler=keys,
             num_workers=num_workers,
@@ -135,12 +142,12 @@ class StepLoader(DataLoader[Batch]):
         self.keys = keys
         self.given = self._first = 0
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self.keys.first = self.given = self._first
         self._first = 0
-        for batch in super().__iter__():
+        for drawn in super().__iter__():
             self.given += 1
-            yield batch
+            yield drawn.batch() if isinstance(drawn, Parcel) else drawn
 
     def state_dict(self) -> dict[str, int]:
         """For the Trainer's checkpoint."""

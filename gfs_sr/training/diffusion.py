@@ -13,10 +13,11 @@ from gfs_sr.models.conditions import Conditions
 from gfs_sr.models.diffusion import PRECONDITIONING, WEIGHTS, draw_levels, teach
 from gfs_sr.models.edm import Edm
 from gfs_sr.sampling import guided, sample
-from gfs_sr.training.datamodule import Batch, Share, Steps
+from gfs_sr.training.datamodule import Share, Steps
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.mean_model import open_mean
 from gfs_sr.training.members import MemberScores, keyed
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import names_of
 from gfs_sr.training.supervised import NOT_INPUTS, Supervised

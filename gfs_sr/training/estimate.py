@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback
 
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.summary import peak_rss_bytes
-from gfs_sr.training.datamodule import Batch, Steps, TrainingData
+from gfs_sr.training.datamodule import Steps, TrainingData
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.samples import Sampler, StreamConfig
 from gfs_sr.training.supervised import Supervised, supervised
 

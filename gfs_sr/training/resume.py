@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from gfs_sr.data.whole_file import whole_file
 from gfs_sr.training.curve_log import CurveLog
-from gfs_sr.training.datamodule import Batch
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.plan import KEY, Plan
 from gfs_sr.training.supervised import supervised
 

@@ -12,11 +12,11 @@ from gfs_sr.errors import UsageError
 from gfs_sr.models.checkpoint import Checkpoint, load_checkpoint
 from gfs_sr.models.cycle import Cycle
 from gfs_sr.models.time_model import TimeModel
-from gfs_sr.training.datamodule import Batch
 from gfs_sr.training.losses import named
 from gfs_sr.training.losses.compose import compose, relative_scale
 from gfs_sr.training.losses.spatial import total_variation
 from gfs_sr.training.losses.temporal import bend
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.supervised import Supervised
 

@@ -17,11 +17,12 @@ from gfs_sr.models.blocks import Padding
 from gfs_sr.models.checkpoint import KEY, Checkpoint, pack
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.bound import check_bound
-from gfs_sr.training.datamodule import Batch, TrainingData
+from gfs_sr.training.datamodule import TrainingData
 from gfs_sr.training.distributed import broadcast, gathered, means, whole_batch
 from gfs_sr.training.fields import Fields
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.sample import validation_sample
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import SkillMeter, names_of

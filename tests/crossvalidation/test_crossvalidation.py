@@ -19,8 +19,9 @@ from gfs_sr.data.terrain import terrain_at
 from gfs_sr.errors import GfsSrError, UsageError
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.runtime.artifact import Artifact
-from gfs_sr.training.datamodule import VALIDATION_KEY, Batch, Steps
+from gfs_sr.training.datamodule import VALIDATION_KEY, Steps
 from gfs_sr.training.field_set import FieldSet, write_packed
+from gfs_sr.training.parcel import Batch
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning",

@@ -258,6 +258,17 @@ def run(*words):
     return told.stdout
 
 
+def test_s004_13_options_of_a_place_train_export_and_run(folder, tmp_path):
+    options = {"cascade": True, "side": True, "season": True, "location_parameters": 2, "location_grid": [24, 32]}
+    text = config_of("place", "unet", **options)
+    checkpoint = main(arguments(tmp_path, text, steps=2, epochs=1, **{"data.folder": str(folder)}))
+    assert (load_checkpoint(checkpoint).model().fields.maps != 0).any()  # they start at 0
+    artifact = publish_checkpoint(checkpoint, tmp_path / "artifact").artifact
+    run("upscale", folder / "built.nc", "-o", tmp_path / "x.nc", "--model", artifact.path, "--variables", "tp")
+    with xr.open_dataset(tmp_path / "x.nc") as fine:
+        assert np.isfinite(fine["tp"]).all()
+
+
 def test_s004_14_and_19_from_a_built_data_set_to_scored_members_around_a_mean(folder, tmp_path):
     """Regression, diffusion of what it leaves, artifact, members of a coarse file without truth, and their scores."""
 

@@ -1,6 +1,7 @@
-"""Columns of a made-up atmosphere above real terrain: what is lost on coarse cells hangs on the ground, and can be learned.
+"""Columns of a made-up atmosphere above real terrain: what coarse cells lose hangs on the ground, and can be learned.
 
-Temperature falls with terrain height, less so the higher the level; air that is `warmer` does so less too, as moist air.
+Temperature falls with terrain height, less so the higher the level; air that is `warmer` does so less too, as moist
+air.
 """
 
 from pathlib import Path

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from gfs_sr.training.datamodule import Batch
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.supervised import supervised
 
 

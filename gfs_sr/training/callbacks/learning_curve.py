@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from gfs_sr.training.datamodule import Batch
+from gfs_sr.training.parcel import Batch
 
 TRAINED: Final = "train/loss, mean since the last validation"
 LOSSES: Final = (TRAINED, "val/loss")

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from gfs_sr.training.datamodule import Batch
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.skill import names_of
 from gfs_sr.training.supervised import supervised
 

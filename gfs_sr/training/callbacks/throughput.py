@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from gfs_sr.training.datamodule import Batch
+from gfs_sr.training.parcel import Batch
 
 
 class Throughput(Callback):

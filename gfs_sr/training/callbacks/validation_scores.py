@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from gfs_sr.training.datamodule import Batch
 from gfs_sr.training.distributed import gathered
 from gfs_sr.training.losses import similarity, spectral
 from gfs_sr.training.losses.masked import plane_mean
+from gfs_sr.training.parcel import Batch
 from gfs_sr.training.skill import names_of
 from gfs_sr.training.supervised import supervised
 
