@@ -21,6 +21,7 @@ from gfs_sr.data.chunk_cache import ChunkCache
 from gfs_sr.data.locations import FixedLocation
 from gfs_sr.data.regions import Box
 from gfs_sr.errors import GfsSrError, MissingVariable, ShapeMismatch, UsageError
+from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.models.receptive_field import Reach
 from gfs_sr.runtime.target_grid import on_target_grid
 from gfs_sr.training.field_set import SourceConfig
@@ -229,6 +230,33 @@ def test_networks_that_the_data_set_is_not_for_are_refused(fields, changes, erro
     contract = network(**changes).make_contract(name="test")
     with pytest.raises(error, match=said):
         fields.for_network(contract)
+
+
+def test_a_day_of_arpege_over_a_grid_of_no_whole_factor(shared_data, tmp_path):
+    """Amounts since the start of a run and instants of another file, a tenth of a degree, over climate model cells."""
+    day = "series/meteonet_nw/arpege_{}_NW_20180501000000.grib"
+    rain, air = ({"files": [day.format(kind)], "variables": names} for kind, names in
+                 (("PRECIP", ["tp"]), ("2m", ["t2m", "d2m"])))  # fmt: skip
+    build(BuildConfig.model_validate({
+        "output": str(tmp_path / "day.nc"), "folder": str(shared_data),
+        "fine": {"sources": [rain, {**air, "variables": ["t2m"]}], "box": [50.36, -3.66, 47.65, -0.1]},
+        "coarse": {"sources": [rain, air], "grid": {"spacing": list(SPACING)}},
+    }))  # fmt: skip
+    (found,) = open_source(SourceConfig("arpege", ["day.nc"], built=True), tmp_path, ChunkCache(1))
+    assert found.shape == (24, 27, 36)
+    assert found.coarse == ("tp", "t2m", "d2m")
+    model = network(variables=["tp", "t2m"], predictor_variables=["d2m"], own_coarse=True, statics=["orog", "lsm"],
+                    target_grid=[50.296, -3.642, 0.1, 27, 36], space="bicubic")  # fmt: skip
+    drawn, contract = sampler(found, model, {"patch": 27, "patch_columns": 36})
+    sample = drawn.draw(generator(3), augment=False)
+    assert sample["mask"].all()
+    # the coarse cells hold the same water and warmth, up to those that hang over the rim
+    for channel, tolerance in ((0, 0.2), (1, 0.6)):
+        units = contract.normalization[contract.outputs[channel]]
+        means = [units.denormalize(sample[kind][0, channel]).mean() for kind in ("coarse", "fine")]
+        assert means[0] == pytest.approx(means[1], abs=tolerance)
+    assert found.values[0].min() > -0.02  # differences of packed sums
+    assert 0.01 < found.values[0].mean() < 1.0  # mm of an hour, not of the run so far
 
 
 def config_of(name, family, training="supervised", **changes):
