@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from crossvalidation.between import interpolation, network
-from crossvalidation.command import tabled
-from crossvalidation.restoration import ALL, TRANSITIONS, Restoration, score_packed, write
+from crossvalidation.command import tabled, write_csv
+from crossvalidation.restoration import ALL, TRANSITIONS, Restoration, score_packed
 from gfs_sr.errors import UsageError
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training import main as training
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def score() -> str:
         lines = ablate(asked.config, asked.sources, asked.scratch, asked.time_factors)
-        write(lines, asked.output)
+        write_csv(Restoration, lines, asked.output)
         return table(lines)
 
     return tabled(score, asked.output)

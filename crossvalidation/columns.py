@@ -5,10 +5,9 @@ variants of a configuration are trained first, each for as many steps and with a
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossvalidation.command import tabled
+from crossvalidation.command import tabled, write_csv
 from gfs_sr.contract import Contract
 from gfs_sr.data.chunk_cache import ChunkCache
 from gfs_sr.errors import UsageError
@@ -267,15 +266,6 @@ def table(lines: Sequence[ColumnLine]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def write(lines: Sequence[ColumnLine], path: Path) -> None:
-    """As CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(ColumnLine)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m crossvalidation.columns", description=__doc__)
@@ -303,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not models:
             raise UsageError("nothing to score", "--checkpoints, --steps", "give either")
         lines = compare(_sources(asked.config, asked.folder, asked.sources), models, asked.members)
-        write(lines, asked.output)
+        write_csv(ColumnLine, lines, asked.output)
         return table(lines)
 
     return tabled(score, asked.output)

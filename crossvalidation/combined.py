@@ -6,17 +6,16 @@ frames between the coarse ones.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from crossvalidation.command import tabled
+from crossvalidation.command import tabled, write_csv
 from gfs_sr.data.coarsen import Coarsening, coarsen
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.sources import open_forecast
@@ -45,7 +44,7 @@ class Line:
     @property
     def gain(self) -> float:
         """Above 0 where two models are better than one."""
-        return 1 - self.rmse / self.rmse_alone
+        return round(1 - self.rmse / self.rmse_alone, 4)
 
 
 def score(fine: Forecast, both: Upscaler, in_time: Upscaler) -> Iterator[Line]:
@@ -94,14 +93,6 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def write(lines: Sequence[Line], path: Path) -> None:
-    """As CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*(each.name for each in fields(Line)), "gain"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) | {"gain": round(line.gain, 4)} for line in lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m crossvalidation.combined", description=__doc__)
@@ -118,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Upscaler.open(given.time_model, threads=given.threads) as in_time,
         ):
             lines = list(score(open_forecast(given.fine), both, in_time))
-        write(lines, given.output)
+        write_csv(Line, lines, given.output, "gain")
         return table(lines)
 
     return tabled(made, given.output)

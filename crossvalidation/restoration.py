@@ -1,11 +1,10 @@
 """`python -m crossvalidation.restoration`: how much of what linear interpolation in time loses do others restore?"""
 
 import argparse
-import csv
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossvalidation.between import INTERPOLATIONS, Method, coarse_frames, interpolation, network
-from crossvalidation.command import tabled
+from crossvalidation.command import tabled, write_csv
 from gfs_sr.data.transitions import composite_index, threshold
 from gfs_sr.errors import UsageError
 from gfs_sr.metrics import registry
@@ -124,15 +123,6 @@ def _rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def write(lines: Iterable[Restoration], path: Path) -> None:
-    """As CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(Restoration)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
-
-
 def summary(lines: Sequence[Restoration]) -> str:
     """Markdown: the restoration rate of every method by interval and times; by variable and source below it."""
     whole = [line for line in lines if not line.fraction]
@@ -205,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         methods = {name: interpolation(name) for name in INTERPOLATIONS}
         methods |= {path.stem: network(load_checkpoint(path)) for path in asked.ckpt}
         lines = score_packed(asked.packed, asked.sources, asked.time_factors, methods, asked.variables)
-        write(lines, asked.output)
+        write_csv(Restoration, lines, asked.output)
         return summary(lines)
 
     return tabled(score, asked.output)

@@ -6,16 +6,15 @@ seconds, and the scores of the members: the curve of quality against cost.
 """
 
 import argparse
-import csv
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from crossvalidation.command import tabled
+from crossvalidation.command import tabled, write_csv
 from gfs_sr.data.coarsen import Coarsening, coarsen
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.sources import open_forecast
@@ -141,15 +140,6 @@ def _scored(drawn: FineForecast, fine: Forecast, way: Way, seconds: float) -> It
         )  # fmt: skip
 
 
-def write(lines: Sequence[Line], path: Path) -> None:
-    """As CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(Line)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
-
-
 def table(lines: Sequence[Line]) -> str:
     """Markdown: for every variable the ways to draw it, the cheapest first; in bold what no cheaper one reached."""
     names = (
@@ -192,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Upscaler.open(asked.model, threads=asked.threads) as upscaler:
             for line in sweep(fine, upscaler, asked.samplers, asked.levels, asked.churn, asked.members, asked.seed):
                 lines.append(line)
-                write(lines, asked.output)  # way by way: a long sweep may be stopped
+                write_csv(Line, lines, asked.output)  # way by way: a long sweep may be stopped
         return table(lines)
 
     return tabled(score_all, asked.output)

@@ -18,11 +18,10 @@ from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import crop
 from gfs_sr.training.distributed import means
 from gfs_sr.training.losses import named
-from gfs_sr.training.members import MemberScores, keyed, noise_inputs
+from gfs_sr.training.members import Drawing, keyed, noise_inputs
 from gfs_sr.training.parcel import Batch
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import names_of
-from gfs_sr.training.supervised import Supervised
 
 Logits = tuple[Tensor, ...]  # of each head
 
@@ -76,7 +75,7 @@ class Turn(StrEnum):
 DEFAULT_ADVERSARIAL = AdversarialConfig()
 
 
-class Adversarial(Supervised):
+class Adversarial(Drawing):
     """A conditional GAN: each network learns from its own loss, both at once or by turns.
 
     With D's logits of field and condition, L_G = softplus(-D(x, G(x))) + w · loss(mean of members) and
@@ -107,7 +106,6 @@ class Adversarial(Supervised):
         self.discriminator = discriminator_of(self.network, adversarial)
         facts = self.network.facts
         self._to_fine = Interpolation(facts.scale_factor, facts.time_factor, facts.registration)
-        self._crps = MemberScores()
         if adversarial.members > 1 and not self.network.stochastic:
             raise UsageError(
                 f"{self.network.family} as configured draws one field, always the same",
@@ -240,16 +238,6 @@ class Adversarial(Supervised):
         if self.members > 1:
             self._crps.update(members, part["fine"], part["mask"])
         return {"prediction": prediction, "base": base}
-
-    def on_validation_epoch_start(self) -> None:
-        """A fresh count."""
-        super().on_validation_epoch_start()
-        self._crps.reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """Beside loss and skill, fair CRPS of the members and the error of their mean."""
-        super().on_validation_epoch_end()
-        self.log_dict(self._crps.compute())
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The discriminator's."""

@@ -16,11 +16,11 @@ from gfs_sr.sampling import guided, sample
 from gfs_sr.training.datamodule import Share, Steps
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.mean_model import open_mean
-from gfs_sr.training.members import MemberScores, keyed
+from gfs_sr.training.members import Drawing, keyed
 from gfs_sr.training.parcel import Batch
 from gfs_sr.training.samples import StreamConfig
 from gfs_sr.training.skill import names_of
-from gfs_sr.training.supervised import NOT_INPUTS, Supervised
+from gfs_sr.training.supervised import NOT_INPUTS
 
 SQUARES: Final = LossConfig(weights={"mse": 1.0})
 SIZE_STEPS: Final = 24  # that the sizes are measured on
@@ -29,7 +29,7 @@ VALIDATION_KEY: Final = 1 << 40
 LEAST_SIZE: Final = 1e-4  # of what is left around the mean
 
 
-class Diffusing(Supervised):
+class Diffusing(Drawing):
     """Denoising at random noise levels, around a mean that stays as it is.
 
     Before the first step the size of what is left around the mean is measured, by variable or kind of variable, so that
@@ -71,7 +71,6 @@ class Diffusing(Supervised):
         if noises < 1:
             raise UsageError("a sample without noise teaches no denoiser", "model.noises", "give 1 or more")
         self.members, self.noises = validation_members, noises
-        self._crps = MemberScores()
 
     def on_fit_start(self) -> None:
         """The sizes come before the first step; every process then starts from the same."""
@@ -180,16 +179,6 @@ class Diffusing(Supervised):
 
     def _count_crps(self, part: Mapping[str, Tensor], made: Conditions, key: int) -> None:
         self._crps.update(self.members_of(part, made, self.members, key), part["fine"], part["mask"])
-
-    def on_validation_epoch_start(self) -> None:
-        """A fresh count."""
-        super().on_validation_epoch_start()
-        self._crps.reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """Beside loss and skill: fair CRPS of the members, and the error of their mean, normalized units."""
-        super().on_validation_epoch_end()
-        self.log_dict(self._crps.compute())
 
     def plan_facts(self) -> dict[str, Any]:
         """As in supervised training; how many noises a sample has decides what a step learns."""

@@ -1,6 +1,7 @@
 """Members in validation: the random numbers that they are drawn from, and how they score."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from gfs_sr.contract import NoiseDistribution, NoiseGrid
 from gfs_sr.models.model import Model
 from gfs_sr.training.distributed import gathered
+from gfs_sr.training.supervised import Supervised
 
 
 def noise_inputs(network: Model, coarse: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -57,6 +59,24 @@ class MemberScores:
         return {
             name: sum(each[place] * each[2] for each in counted) / total for place, name in enumerate(names) if total
         }
+
+
+class Drawing(Supervised):
+    """Training of a network that draws members: its validations log their scores beside loss and skill."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._crps = MemberScores()
+
+    def on_validation_epoch_start(self) -> None:
+        """A fresh count."""
+        super().on_validation_epoch_start()
+        self._crps.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Beside loss and skill: fair CRPS of the members, and the error of their mean, normalized units."""
+        super().on_validation_epoch_end()
+        self.log_dict(self._crps.compute())
 
 
 def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
