@@ -17,6 +17,7 @@ from gfs_sr.models.fused import Fused, FusedConfig
 from gfs_sr.models.geodiff import Geodiff, GeodiffConfig
 from gfs_sr.models.geodiff_members import GeodiffMembers, GeodiffMembersConfig
 from gfs_sr.models.model import SURFACE, Model, ModelConfig
+from gfs_sr.models.rife import Rife, RifeConfig
 from gfs_sr.models.temdeep import Temdeep, TemdeepConfig
 from gfs_sr.models.temdeep_narrow import TemdeepNarrow, TemdeepNarrowConfig
 from gfs_sr.models.unet import Unet, UnetConfig
@@ -67,6 +68,7 @@ FAMILIES: dict[str, Family] = {
     "gan": Family(Gan, GanConfig),
     "temdeep": Family(Temdeep, TemdeepConfig),
     "temdeep_narrow": Family(TemdeepNarrow, TemdeepNarrowConfig),
+    "rife": Family(Rife, RifeConfig),
     "edm": Family(Edm, EdmConfig),
     "vp": Family(Vp, VpConfig),
     "geodiff": Family(Geodiff, GeodiffConfig),
@@ -114,6 +116,7 @@ VARIANTS = (
         Variant(name.replace("temdeep", "temdeep-narrow"), "temdeep_narrow", config, training="self-supervised")
         for name, config in TEMDEEP_VARIANTS.items()
     ),
+    Variant("rife", "rife"),
     Variant("factorized", "factorized"),
     Variant("factorized-seed", "factorized", {"baseline_residual": False, "padding": "zero"}),
     Variant("unet", "unet", {"variables": SURFACE, **SMALL}),

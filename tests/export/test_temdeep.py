@@ -16,6 +16,7 @@ VARIANTS = {
     "narrow": NARROW,
     "narrow, hard occlusion": NARROW | {"occlusion": "hard", "largest_flow": 2.5},
     "narrow, no terrain": NARROW | {"terrain": False},
+    "rife": {"family": "rife", "width": 6, "variables": ["t2m", "sp"]},
     "wide": WIDE,
     "wide, no terrain": WIDE | {"terrain": False},
 }

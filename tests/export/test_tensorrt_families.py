@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "gan": {"family": "gan", **TINY, "variables": ["t2m"], "scale_factor": 2},
     "temdeep": {"family": "temdeep", "variables": ["t2m"], "widths": [4, 8, 8, 8]},
     "temdeep_narrow": {"family": "temdeep_narrow", "variables": ["t2m"], "width": 8},
+    "rife": {"family": "rife", "variables": ["t2m"], "width": 8},
     "edm": {"family": "edm", **FINITE, "variables": ["t2m"], "mean": MEAN},
     "geodiff": {"family": "geodiff", "heads": 2, "head_width": 8} | models.COLUMN,
     "geodiff_members": {"family": "geodiff_members", "attention_heads": 2, "head_width": 8} | models.COLUMN,

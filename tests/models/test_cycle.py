@@ -14,6 +14,7 @@ VARIANTS = {
     "narrow": {"family": "temdeep_narrow", "width": 6, "variables": ["t2m"]},
     "narrow, two frames alone": {"family": "temdeep_narrow", "width": 6, "variables": ["t2m"], "before": 0},
     "narrow, a frame more": {"family": "temdeep_narrow", "width": 6, "variables": ["t2m"], "after": 2},
+    "rife": {"family": "rife", "width": 6, "variables": ["t2m"]},
     "wide": {"family": "temdeep", "widths": [4, 6], "variables": ["t2m"], "terrain": False},
 }
 THETA = 0.3

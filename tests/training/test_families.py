@@ -28,6 +28,7 @@ SMALL = {
     "gan": {**models.SMALL, "width": 4, "factors": (1,), "latent": "cells"},
     "temdeep": {"scale_factor": 1, "widths": [4, 8]},
     "temdeep_narrow": {"scale_factor": 1, "width": 6, "blocks": 1},
+    "rife": {"scale_factor": 1, "width": 6, "dilations": [2, 1]},
 }
 COMMON = {"variables": ["t2m", "wspd"], "scale_factor": 3, "time_factor": 3}
 SIDE = 90  # fine cells, so that the losses of most scales have room
