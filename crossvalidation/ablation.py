@@ -75,12 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sources", nargs="+", required=True, help="that are left out, and scored")
     parser.add_argument("--time-factors", type=int, nargs="+", default=[3, 6])
     parser.add_argument("--scratch", type=Path, default=Path("runs/ablation"), help="folder of the runs")
+    parser.add_argument("--figures", type=Path, default=None, help="folder of its bars; default: none are drawn")
     parser.add_argument("-o", "--output", type=Path, required=True, help="CSV; its table is written beside it, .md")
     asked = parser.parse_args(argv)
 
     def score() -> str:
         lines = ablate(asked.config, asked.sources, asked.scratch, asked.time_factors)
         write_csv(Restoration, lines, asked.output)
+        if asked.figures is not None:
+            from crossvalidation.pictures import bars, save  # matplotlib takes long to import
+
+            save("ablation", bars(lines), asked.figures)
         return table(lines)
 
     return tabled(score, asked.output)

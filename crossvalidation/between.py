@@ -1,6 +1,6 @@
 """Fields between frames, by networks and by interpolation: what restoration rates are made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -69,13 +69,59 @@ def network(checkpoint: Checkpoint) -> Method:
     return method
 
 
+def seen_flows(checkpoint: Checkpoint, fields: FieldSet, r: int, variable: str) -> Values | None:
+    """Where a network of time sees a variable go from each frame that it is given to the next.
+
+    Args:
+        checkpoint: of the network.
+        fields: at all times.
+        r: every r-th of them is given.
+        variable: that the network knows.
+
+    Returns:
+        (intervals, 2, H, W) cells southward and eastward; None of a network that moves nothing.
+    """
+    model = checkpoint.model()
+    assert isinstance(model, TimeModel)  # `network` has looked
+    known = [variable] if model.any_subset else list(model.facts.variables)
+    channels = [fields.variables.index(name) for name in known]
+    made = []
+    for first, last, part in _parts(model, checkpoint, fields, r, channels):
+        with torch.inference_mode():
+            flows = model.flows(**model.inputs_of(part))
+        if flows is None:
+            return None
+        one_way = flows.shape[2] == 1  # all variables together
+        made.append(flows[0, : last - first, 0 if one_way else known.index(variable)].numpy())
+    return np.concatenate(made)
+
+
 def _predicted(model: TimeModel, checkpoint: Checkpoint, fields: FieldSet, r: int, channels: list[int]) -> Values:
     """(len(channels), T, H, W)."""
+    scales = [scaling_for(checkpoint.contract.normalization, fields, channel) for channel in channels]
+    made = []
+    for first, last, part in _parts(model, checkpoint, fields, r, channels):
+        with torch.inference_mode():
+            made.append(model(**model.inputs_of(part))[0, : r * (last - first)])
+    coarse = _in_units(checkpoint, fields, r, channels)
+    fine = torch.cat([*made, coarse[0, -1:]]).numpy()
+    return np.stack([scale.denormalize(fine[:, index]) for index, scale in enumerate(scales)])
+
+
+def _in_units(checkpoint: Checkpoint, fields: FieldSet, r: int, channels: list[int]) -> torch.Tensor:
+    """(1, T, len(channels), H, W): the frames that are given."""
+    scales = [scaling_for(checkpoint.contract.normalization, fields, channel) for channel in channels]
+    known = fields.filled()[channels][:, coarse_frames(fields, r)].swapaxes(0, 1)
+    return torch.from_numpy(in_model_units(known, scales, np.ones(len(channels)), [None] * len(channels)))[None]
+
+
+def _parts(
+    model: TimeModel, checkpoint: Checkpoint, fields: FieldSet, r: int, channels: list[int]
+) -> Iterator[tuple[int, int, dict[str, torch.Tensor]]]:
+    """First interval, one beyond the last, and their inputs."""
     frames = coarse_frames(fields, r)
     scaling = checkpoint.contract.normalization
-    scales = [scaling_for(scaling, fields, channel) for channel in channels]
-    known = fields.filled()[channels][:, frames].swapaxes(0, 1)
-    coarse = torch.from_numpy(in_model_units(known, scales, np.ones(len(channels)), [None] * len(channels)))[None]
+    coarse = _in_units(checkpoint, fields, r, channels)
     reach = model.reach
     margin = reach if isinstance(reach, Reach) else Reach()
     space = replace(margin, before=0, after=0)
@@ -90,16 +136,12 @@ def _predicted(model: TimeModel, checkpoint: Checkpoint, fields: FieldSet, r: in
         ground = (fields.statics(model.statics_coarse) / sd).astype(np.float32)
         inputs["static_coarse"] = pad_edges(torch.from_numpy(ground)[None, None], space)
     intervals = frames.size - 1
-    made = []
     for first in range(0, intervals, FRAMES_AT_ONCE):
         last = min(first + FRAMES_AT_ONCE, intervals)
         context = margin.before + margin.after if isinstance(reach, Reach) else 1
         part = inputs | {"coarse": padded[:, first : last + context]}
         part |= _sun(model, fields, r, range(first, last), margin)
-        with torch.inference_mode():
-            made.append(model(**model.inputs_of(part))[0, : r * (last - first)])
-    fine = torch.cat([*made, coarse[0, -1:]]).numpy()
-    return np.stack([scale.denormalize(fine[:, index]) for index, scale in enumerate(scales)])
+        yield first, last, part
 
 
 def _sun(model: TimeModel, fields: FieldSet, r: int, intervals: range, margin: Reach) -> dict[str, torch.Tensor]:

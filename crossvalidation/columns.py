@@ -7,7 +7,7 @@ variants of a configuration are trained first, each for as many steps and with a
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -45,8 +45,12 @@ VARIANTS: Final = {
     "without stability": {"physics.stability": "0"},
     "without gradient": {"physics.gradient": "0"},
     "without coupling": {"physics.coupling": "0"},
+    "stability alone": {"physics.gradient": "0", "physics.coupling": "0"},
+    "gradient alone": {"physics.stability": "0", "physics.coupling": "0"},
+    "coupling alone": {"physics.stability": "0", "physics.gradient": "0"},
     "without physics loss": {"physics.weight": "0"},
 }
+NOT_TRAINED: Final = -1
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class ColumnLine:
     source: str
     variable: str
     method: str
+    seed: int  # of the training; -1 of what was not trained here
     frames: int
     rmse: float  # K; of the mean of the members, where there are several
     mae: float  # K
@@ -154,9 +159,10 @@ class Scorer:
         for k, variable in enumerate((*self.levels, ALL)):
             at = partial(_at, k=k, cells=sums.cells)
             yield ColumnLine(
-                source=source, variable=variable, method=method, frames=sums.frames, rmse=_rounded(rmse[k]),
-                mae=_rounded(at(sums.errors)), ratio=_rounded(rmse[k] / base[k]), unstable=_rounded(at(sums.unstable)),
-                unstable_truth=_rounded(at(sums.unstable_truth)), gradient=_rounded(at(sums.gradient) ** 0.5),
+                source=source, variable=variable, method=method, seed=NOT_TRAINED, frames=sums.frames,
+                rmse=_rounded(rmse[k]), mae=_rounded(at(sums.errors)), ratio=_rounded(rmse[k] / base[k]),
+                unstable=_rounded(at(sums.unstable)), unstable_truth=_rounded(at(sums.unstable_truth)),
+                gradient=_rounded(at(sums.gradient) ** 0.5),
                 coupling=_rounded((at(sums.coupling) / max(at(sums.coupling_truth), 1e-30)) ** 0.5),
                 crps=_rounded(at(sums.crps)), spread=_rounded(at(sums.variance) ** 0.5 / max(float(rmse[k]), 1e-30)),
             )  # fmt: skip
@@ -233,14 +239,16 @@ def compare(
 
 
 def trained(
-    configs: Sequence[Path], folder: Path | None, steps: int, scratch: Path, variants: Sequence[str]
+    configs: Sequence[Path], folder: Path | None, steps: int, scratch: Path, variants: Sequence[str], seed: int
 ) -> dict[str, Geodiff]:
     """Variants of a configuration, each after so many steps; one that is trained already is not trained again."""
     found = {}
+    place = scratch / f"seed-{seed}"
     for name in variants:
         given = [part for path in configs for part in ("-c", str(path))]
         given += [f"--model.{key}={value}" for key, value in VARIANTS[name].items()]
-        given += [f"--trainer.max_steps={steps}", f"--output={scratch / name.replace(' ', '-')}"]
+        given += [f"--trainer.max_steps={steps}", f"--output={place / name.replace(' ', '-')}"]
+        given += [f"--seed_everything={seed}", f"--data.seed={seed}"]
         given += [] if folder is None else [f"--data.folder={folder}"]
         command = training.parse(given)
         done = command.folder / f"{command.model.offered_as}.ckpt"
@@ -251,18 +259,28 @@ def trained(
 
 
 def table(lines: Sequence[ColumnLine]) -> str:
-    """Markdown: RMSE of every method by source and level, and on all levels beside it what else is scored."""
+    """Markdown: RMSE of every method by source and level, and on all levels beside it what else is scored.
+
+    Means over seeds; of ratios their standard deviation over seeds too.
+    """
     methods = [*dict.fromkeys(line.method for line in lines)]
+
+    def shown(source: str, variable: str, value: str, digits: int) -> str:
+        cells = []
+        for method in methods:
+            wanted = (source, variable, method)
+            found = [getattr(line, value) for line in lines if (line.source, line.variable, line.method) == wanted]
+            spread = f" ± {np.std(found, ddof=1):.{digits}f}" if value == "ratio" and len(found) > 1 else ""
+            cells.append(f"{np.mean(found):.{digits}f}{spread}")
+        return " | ".join(cells)
+
     rows = [f"| source | level | {' | '.join(methods)} |", f"|{' --- |' * (2 + len(methods))}"]
     for source, variable in dict.fromkeys((line.source, line.variable) for line in lines):
-        here = {line.method: line for line in lines if (line.source, line.variable) == (source, variable)}
-        rows.append(f"| {source} | {variable} | {' | '.join(f'{here[each].rmse:.3f}' for each in methods)} |")
+        rows.append(f"| {source} | {variable} | {shown(source, variable, 'rmse', 3)} |")
     rows += ["", f"| {ALL}, by source | {' | '.join(methods)} |", f"|{' --- |' * (1 + len(methods))}"]
     for source in dict.fromkeys(line.source for line in lines):
-        here = {line.method: line for line in lines if (line.source, line.variable) == (source, ALL)}
         for name in ("ratio", "mae", "crps", "spread", "gradient", "coupling", "unstable", "unstable_truth"):
-            values = " | ".join(f"{getattr(here[each], name):.4f}" for each in methods)
-            rows.append(f"| {source}: {name.replace('_', ', ')} | {values} |")
+            rows.append(f"| {source}: {name.replace('_', ', ')} | {shown(source, ALL, name, 4)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -275,6 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=CKPT", help="that are scored")
     parser.add_argument("--steps", type=int, default=0, help="train the variants for so many; 0: none")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each variant is trained once with each")
     parser.add_argument("--members", type=int, default=8, help="of a checkpoint that draws them")
     parser.add_argument("--scratch", type=Path, default=Path("runs/columns"), help="folder of the runs")
     parser.add_argument("-o", "--output", type=Path, required=True, help="CSV; its table is written beside it, .md")
@@ -288,11 +307,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not isinstance(model, Geodiff | GeodiffMembers):
                 raise UsageError(f"{path} is no geodiff", "--checkpoints", "give one of its family")
             models[name] = model
-        if asked.steps:
-            models |= trained(asked.config, asked.folder, asked.steps, asked.scratch, asked.variants)
-        if not models:
+        if not models and not asked.steps:
             raise UsageError("nothing to score", "--checkpoints, --steps", "give either")
-        lines = compare(_sources(asked.config, asked.folder, asked.sources), models, asked.members)
+        sources = _sources(asked.config, asked.folder, asked.sources)
+        lines = compare(sources, models, asked.members) if models else []
+        for seed in asked.seeds if asked.steps else []:
+            own = trained(asked.config, asked.folder, asked.steps, asked.scratch, asked.variants, seed)
+            known = {line.method for line in lines if line.seed == NOT_TRAINED}
+            found = compare(sources, own, asked.members)
+            lines += [
+                replace(line, seed=seed if line.method in own else NOT_TRAINED)
+                for line in found
+                if line.method not in known
+            ]
         write_csv(ColumnLine, lines, asked.output)
         return table(lines)
 

@@ -66,8 +66,8 @@ def restorations(
     channels = [source.variables.index(name) for name in names]
     truth = source.values[channels, : frames[-1] + 1].astype(np.float64)
     line = interpolation("linear")(source, r)[channels]
-    area = None if source.lat is None or source.lat.ndim > 1 else np.cos(np.deg2rad(source.lat))
-    index = composite_index(source.values[:, frames], 1, area)
+    area = _area(source)
+    index = busiest(source, r)
     busy = index > threshold([index])
     step = np.arange(truth.shape[1]) % r
     interval = np.minimum(np.arange(truth.shape[1]) // r, busy.size - 1)
@@ -91,6 +91,15 @@ def restorations(
                         vector_error=_rounded(found.get("vector error", np.nan)),
                         restoration=round(found["restoration rate"], 4),
                     )  # fmt: skip
+
+
+def busiest(source: FieldSet, r: int) -> npt.NDArray[np.float64]:
+    """How much happens in each interval between every r-th frame: the composite index."""
+    return composite_index(source.values[:, coarse_frames(source, r)], 1, _area(source))
+
+
+def _area(source: FieldSet) -> npt.NDArray[np.float64] | None:
+    return None if source.lat is None or source.lat.ndim > 1 else np.cos(np.deg2rad(source.lat))
 
 
 def _scenes(
@@ -161,7 +170,17 @@ def score_packed(
     packed: Path, sources: Sequence[str], time_factors: Sequence[int], methods: Mapping[str, Method],
     variables: Sequence[str] | None,
 ) -> list[Restoration]:  # fmt: skip
-    """All methods on some sources of a packed set.
+    """All methods on some sources of a packed set; raises as `chosen`."""
+    return [
+        line
+        for each in chosen(packed, sources)
+        for r in time_factors
+        for line in restorations(each, r, methods, variables)
+    ]
+
+
+def chosen(packed: Path, sources: Sequence[str]) -> list[FieldSet]:
+    """The series of some sources of a packed set.
 
     Raises:
         UsageError: a source that is not there.
@@ -171,13 +190,7 @@ def score_packed(
     for name in sources:
         if name not in known:
             raise UsageError(f"no source {name!r}", "--sources", f"use: {', '.join(sorted(known))}")
-    return [
-        line
-        for each in sets
-        if each.source in sources and each.interval_hours > 0
-        for r in time_factors
-        for line in restorations(each, r, methods, variables)
-    ]
+    return [each for each in sets if each.source in sources and each.interval_hours > 0]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,14 +201,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sources", nargs="+", required=True, help="that the networks never saw")
     parser.add_argument("--variables", nargs="+", default=None, help="default: all")
     parser.add_argument("--time-factors", type=int, nargs="+", default=[3, 6])
+    parser.add_argument("--figures", type=Path, default=None, help="folder of pictures; default: none are drawn")
     parser.add_argument("-o", "--output", type=Path, required=True, help="CSV; its summary is written beside it, .md")
     asked = parser.parse_args(argv)
 
     def score() -> str:
         methods = {name: interpolation(name) for name in INTERPOLATIONS}
-        methods |= {path.stem: network(load_checkpoint(path)) for path in asked.ckpt}
+        networks = {path.stem: load_checkpoint(path) for path in asked.ckpt}
+        trained = {name: network(checkpoint) for name, checkpoint in networks.items()}
+        methods |= trained
         lines = score_packed(asked.packed, asked.sources, asked.time_factors, methods, asked.variables)
         write_csv(Restoration, lines, asked.output)
+        if asked.figures is not None:
+            from crossvalidation.pictures import draw  # matplotlib takes long to import
+
+            draw(lines, chosen(asked.packed, asked.sources), trained, networks, max(asked.time_factors), asked.figures)
         return summary(lines)
 
     return tabled(score, asked.output)

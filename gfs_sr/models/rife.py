@@ -95,6 +95,7 @@ class _Pair:
     mean: Tensor  # of both, around each cell
     spread: Tensor
     times: Tensor  # (N, M, 1, 1, 1)
+    classes: Tensor  # (N·M,) of the variables
     cells: int  # of the frames around the core
     known: int  # of mean and spread around it
 
@@ -166,41 +167,58 @@ class Rife(TimeModel):
             (B, T·M, C, H, W).
         """
         t = self.fraction_of(fraction)
-        ids = variable[None] if variable.dim() == 1 else variable
         B, N, C = coarse.shape[:3]
         T, M = N - 1, t.shape[2]
-        times = t[:, :, None].expand(B, T, C, M).reshape(B * T * C, M, 1, 1, 1)
-        classes = self._classes[ids][:, None, :, None].expand(B, T, C, M).reshape(B * T * C * M)
-        pair = self._pair(coarse, times)
-        found: Tensor | None = None
-        for stage, left, after in zip(self.stages, self.margins, self.margins[1:], strict=False):
-            more = self._looked(stage, pair, found, classes, left)
-            found = more if found is None else crop_space(found, left - after) + more
-        assert found is not None  # there is a stage
-        left = self.margins[-1]
+        pair, found = self._found(coarse, variable, t)
+        times, left = pair.times, self.margins[-1]
         views = pair.seen(self._flows(found, times), left, self.ring)
         visible = torch.sigmoid(found[:, :, 4:])
         mixed = fused_views(crop_space(views[0], left), crop_space(views[1], left), crop_space(visible, left), times)
         size = self._size(pair, left)
         given = self._features(pair, found, views, left)
         change = (views[1] - views[0]) / size[:, None]
-        added = self.refinement(torch.cat([given, change.flatten(0, 1)], dim=1), classes)
+        added = self.refinement(torch.cat([given, change.flatten(0, 1)], dim=1), pair.classes)
         added = added.reshape(*mixed.shape)
         fine = mixed + 4 * times * (1 - times) * crop_space(size, left)[:, None] * added
         made: Tensor = fine.reshape(B, T, C, M, *fine.shape[-2:]).transpose(2, 3).flatten(1, 2)
         return made
 
-    def _pair(self, coarse: Tensor, times: Tensor) -> _Pair:
+    def flows(self, **inputs: Tensor) -> Tensor:
+        """See `TimeModel.flows`: what it sees from the middle of the interval, to either end."""
+        coarse = inputs["coarse"]
+        middle = coarse.new_full((1, 1, 1), 0.5)
+        pair, found = self._found(coarse, inputs["variable"], middle)
+        to_before, to_after = self._flows(crop_space(found, self.margins[-1]), pair.times)
+        way = to_after - to_before
+        return way.reshape(coarse.shape[0], coarse.shape[1] - 1, coarse.shape[2], *way.shape[2:])
+
+    def _found(self, coarse: Tensor, variable: Tensor, t: Tensor) -> tuple[_Pair, Tensor]:
+        """The frames, and what all stages say of them, (N, M, 5, ...), with the refinement's reach around the core."""
+        pair = self._pair(coarse, variable, t)
+        found: Tensor | None = None
+        for stage, left, after in zip(self.stages, self.margins, self.margins[1:], strict=False):
+            more = self._looked(stage, pair, found, left)
+            found = more if found is None else crop_space(found, left - after) + more
+        assert found is not None  # there is a stage
+        return pair, found
+
+    def _pair(self, coarse: Tensor, variable: Tensor, t: Tensor) -> _Pair:
+        ids = variable[None] if variable.dim() == 1 else variable
+        B, N, C = coarse.shape[:3]
+        T, M = N - 1, t.shape[2]
+        times = t[:, :, None].expand(B, T, C, M).reshape(B * T * C, M, 1, 1, 1)
+        classes = self._classes[ids][:, None, :, None].expand(B, T, C, M).reshape(B * T * C * M)
         first, second = (each.flatten(0, 2)[:, None] for each in (coarse[:, :-1], coarse[:, 1:]))
         known = self.margins[0]
         surplus = self.cells - inputs.WINDOW - known
         spread = inputs.local_spread(first, self.settings.floor) + inputs.local_spread(second, self.settings.floor)
         mean = inputs.local_mean(first + second)
         return _Pair(
-            first, second, crop_space(mean, surplus) / 2, crop_space(spread, surplus) / 2, times, self.cells, known
+            first, second, crop_space(mean, surplus) / 2, crop_space(spread, surplus) / 2, times, classes, self.cells,
+            known,
         )  # fmt: skip
 
-    def _looked(self, stage: nn.Module, pair: _Pair, found: Tensor | None, classes: Tensor, left: int) -> Tensor:
+    def _looked(self, stage: nn.Module, pair: _Pair, found: Tensor | None, left: int) -> Tensor:
         """(N, M, 5, ...): what one stage adds."""
         if found is None:
             own = [pair.plain(each[:, None], left) for each in pair.frames(left)]
@@ -208,7 +226,7 @@ class Rife(TimeModel):
         else:
             views = pair.seen(self._flows(found, pair.times), left, self.ring)
             given = self._features(pair, found, views, left)
-        more: Tensor = stage(given, classes)
+        more: Tensor = stage(given, pair.classes)
         N, M = pair.times.shape[:2]
         return more.reshape(N, M, FOUND, *more.shape[-2:])
 

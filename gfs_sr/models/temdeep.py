@@ -236,6 +236,15 @@ class Temdeep(TimeModel):
         shape = (N, M, *one.shape[1:])
         return views[0] + gate * one.reshape(shape), views[1] + gate * other.reshape(shape)
 
+    def flows(self, **inputs: Tensor) -> Tensor | None:
+        """See `TimeModel.flows`; all variables go one way."""
+        if self.motion is None:
+            return None
+        coarse = inputs["coarse"]
+        after = torch.cat([coarse[:, 1:], coarse[:, -1:]], dim=1)
+        found: tuple[Tensor, ...] = self.motion(coarse.flatten(0, 1), after.flatten(0, 1))
+        return found[0].reshape(*coarse.shape[:2], 1, *found[0].shape[1:])
+
     def learn(self, kind: str, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """As `TimeModel.learn`; the last frame only ends the last interval."""
         prediction, base = super().learn(kind, inputs)

@@ -259,9 +259,38 @@ class TemdeepNarrow(TimeModel):
         """
         t = self.fraction_of(fraction)
         ids = variable[None] if variable.dim() == 1 else variable
+        sun = self._sun(predictor_coarse, predictor_coarse_fine_time, t, self._intervals(coarse))
+        found, out, steps = self._looked(coarse, ids, sun, static_coarse, t, self.hours_of(hours))
+        views, visible = self._views(coarse, found, t, flows)
+        if out is not None:
+            corrected = self._corrections(out, steps, sun, static_coarse, t, ids)
+            views = views[0] + corrected[0], views[1] + corrected[1]
+        return fused_views(*views, visible, t[:, :, :, None, None, None]).flatten(1, 2)
+
+    def flows(self, **inputs: Tensor) -> Tensor | None:
+        """See `TimeModel.flows`."""
+        variable = inputs["variable"]
+        ids = variable[None] if variable.dim() == 1 else variable
+        coarse, t = inputs["coarse"], self.fraction_of(inputs.get("fraction"))
+        found, _, _ = self._looked(coarse, ids, None, inputs.get("static_coarse"), t, self.hours_of(None))
+        return None if found is None else bounded(crop_space(found[:, :, :, :2], self.ring), self.settings.largest_flow)
+
+    def _intervals(self, coarse: Tensor) -> int:
+        return coarse.shape[1] - self.settings.before - self.settings.after
+
+    def _looked(
+        self,
+        coarse: Tensor,
+        ids: Tensor,
+        sun: Tensor | None,
+        static_coarse: Tensor | None,
+        t: Tensor,
+        hours: Tensor,
+    ) -> tuple[Tensor | None, Tensor | None, Steps]:
+        """What `Network` gives, and the steps between the frames."""
         B, N, C = coarse.shape[:3]
         settings, residual = self.settings, self.residual
-        T = N - settings.before - settings.after
+        T = self._intervals(coarse)
         planes = coarse.flatten(1, 2)
         spread = inputs.local_spread(planes, settings.floor)
         fields = (crop_space(planes, inputs.WINDOW) - inputs.local_mean(planes)) / spread
@@ -282,26 +311,21 @@ class TemdeepNarrow(TimeModel):
         if static_coarse is not None and settings.terrain:
             statics = inputs.prepare_statics(static_coarse[:, 0]).normal
         margin = self.cells - inputs.WINDOW - inner - residual.trunk_reach
-        sun = self._sun(predictor_coarse, predictor_coarse_fine_time, t, T)
         found, out = residual(
             crop_space(fields, margin),
             None if statics is None else crop_space(statics, margin),
             steps.features, moved,
             None if sun is None else crop_space(sun, self.cells - self.ring),
-            t, self.hours_of(hours), self._classes[ids], self._grounded[ids],
+            t, hours, self._classes[ids], self._grounded[ids],
         )  # fmt: skip
-        views, visible = self._views(coarse, found, t, flows)
-        if out is not None:
-            corrected = self._corrections(out, steps, sun, static_coarse, t, ids)
-            views = views[0] + corrected[0], views[1] + corrected[1]
-        return fused_views(*views, visible, t[:, :, :, None, None, None]).flatten(1, 2)
+        return found, out, steps
 
     def _views(
         self, coarse: Tensor, found: Tensor | None, t: Tensor, given: tuple[Tensor, Tensor] | None
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Both frames moved to every time, (B, T, M or 1, C, H, W), and the first one's visibility."""
         k = self.settings.before
-        T = coarse.shape[1] - k - self.settings.after
+        T = self._intervals(coarse)
         first, second = coarse[:, k : k + T], coarse[:, k + 1 : k + 1 + T]
         if found is None and given is None:
             cells = self.cells
@@ -390,7 +414,7 @@ class TemdeepNarrow(TimeModel):
     def baseline(self, coarse: Tensor, fraction: Tensor | None = None) -> Tensor:
         """Linear in time, however the corrections start: what restoration is counted from."""
         k = self.settings.before
-        T = coarse.shape[1] - k - self.settings.after
+        T = self._intervals(coarse)
         inner = crop_space(coarse, self.cells)
         return linear_between(inner[:, k : k + T], inner[:, k + 1 : k + 1 + T], self.fraction_of(fraction))
 

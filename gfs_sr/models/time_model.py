@@ -81,6 +81,17 @@ class TimeModel(Model):
         fine: Tensor = self(**self.inputs_of(inputs))
         return fine, self.baseline(inputs["coarse"], inputs.get("fraction"))
 
+    def flows(self, **inputs: Tensor) -> Tensor | None:
+        """Where things go from each frame to the next, as the network sees it.
+
+        Args:
+            inputs: as `forward` takes them.
+
+        Returns:
+            (B, T, C or 1, 2, H, W) cells southward and eastward; None of a network that moves nothing.
+        """
+        raise NotImplementedError
+
     def inputs_of(self, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Of a training batch, what `forward` takes."""
         return {name: part[name] for name in self.takes if name in part}

@@ -52,8 +52,9 @@ def test_s001_10_the_ablation_is_a_table_of_the_four_variants_on_sources_left_ou
     write_packed([source("here", 1), source("there", 2), source("away", 3)], tmp_path / "set.npz")
     (tmp_path / "config.yaml").write_text(CONFIG.replace("PACKED", str(tmp_path / "set.npz")))
     arguments = ["-c", str(tmp_path / "config.yaml"), "--sources", "away", "--scratch", str(tmp_path / "runs"),
-                 "--time-factors", "3", "-o", str(tmp_path / "ablation.csv")]  # fmt: skip
+                 "--time-factors", "3", "--figures", str(tmp_path), "-o", str(tmp_path / "ablation.csv")]  # fmt: skip
     assert main(arguments) == 0
+    assert (tmp_path / "ablation.png").stat().st_size > 5000
     shown = capsys.readouterr().out.splitlines()
     assert "| hours | times | none | TV | temporal | both |" in shown
     with (tmp_path / "ablation.csv").open() as file:

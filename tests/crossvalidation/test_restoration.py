@@ -4,8 +4,12 @@ import csv
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.quiver import Quiver
+from PIL import Image
 
-from crossvalidation.between import INTERPOLATIONS, coarse_frames, interpolation, network
+from crossvalidation import pictures
+from crossvalidation.between import INTERPOLATIONS, coarse_frames, interpolation, network, seen_flows
 from crossvalidation.restoration import ALL, TRANSITIONS, main, restorations, summary
 from gfs_sr.errors import UsageError
 from gfs_sr.models.checkpoint import save_checkpoint
@@ -118,3 +122,73 @@ def test_the_table_marks_the_best_of_each_row(source):
 def test_a_network_of_space_is_refused():
     with pytest.raises(UsageError, match="no frames at any time"):
         network(make_checkpoint({"family": "fused", "width": 6, "blocks": 1}))
+
+
+def test_s001_19_the_command_draws_rates_strips_errors_and_where_things_go(source, tmp_path, capsys):
+    write_packed([source], tmp_path / "set.npz")
+    save_checkpoint(make_checkpoint(NARROW, spread=0.05), tmp_path / "mine.ckpt")
+    folder = tmp_path / "figures"
+    arguments = ["--ckpt", str(tmp_path / "mine.ckpt"), "--packed", str(tmp_path / "set.npz"), "--sources", "here",
+                 "--variables", "t2m", "--time-factors", "3", "--figures", str(folder),
+                 "-o", str(tmp_path / "rates.csv")]  # fmt: skip
+    assert main(arguments) == 0
+    capsys.readouterr()
+    drawn = {path.name: Image.open(path) for path in folder.iterdir()}
+    assert set(drawn) == {"rates-3h.png", *(f"here-0-t2m-{name}.png" for name in ("strip", "errors", "flow-mine"))}
+    assert all(len(image.getcolors(1 << 20)) > 20 and min(image.size) > 300 for image in drawn.values())
+
+
+def test_s001_19_rates_are_drawn_by_fraction_as_they_were_scored(source):
+    methods = {"linear": interpolation("linear"), "truth": truth, "pchip": interpolation("pchip")}
+    lines = list(restorations(source, R, methods))
+    (axis,) = pictures.rates(lines, 3.0).figure.axes
+    strands = {line.get_label(): line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_ydata()[0]}
+    truthful, other = strands.values()
+    np.testing.assert_allclose(truthful.get_xdata(), [0.3333, 0.6667])
+    np.testing.assert_allclose(truthful.get_ydata(), [100, 100])
+    expected = [
+        100 * np.mean([line.restoration for line in lines
+                       if (line.method, line.times, line.fraction) == ("pchip", ALL, at)])
+        for at in (0.3333, 0.6667)
+    ]  # fmt: skip
+    np.testing.assert_allclose(other.get_ydata(), expected)
+
+
+def interval_of(source) -> pictures.Interval:
+    line = interpolation("linear")(source, R)[0, 6:10]
+    return pictures.Interval(source, "t2m", R, 2, {"linear": line})
+
+
+def test_s001_19_strips_show_the_truth_above_what_each_method_made_and_errors_their_difference(source):
+    interval = interval_of(source)
+    panels = [axis.images[0].get_array() for axis in pictures.strip(interval).figure.axes if axis.images]
+    celsius = source.values[0, 6:10] - 273.15
+    np.testing.assert_allclose(panels[:4], celsius, atol=1e-3)
+    np.testing.assert_allclose(panels[4:8], interval.made["linear"] - 273.15, atol=1e-3)
+    errors = [axis.images[0].get_array() for axis in pictures.errors(interval).figure.axes if axis.images]
+    np.testing.assert_allclose(errors[:2], interval.made["linear"][1:3] - source.values[0, 7:9], atol=1e-3)
+
+
+def test_s001_19_arrows_point_where_a_flow_goes_and_are_as_long_as_is_said(source):
+    flow = np.zeros((2, 15, 18))
+    flow[0], flow[1] = 0.5, -0.25  # cells of two degrees, southward and eastward
+    (quiver,) = [each for each in pictures.arrows(interval_of(source), flow).figure.axes[0].collections
+                 if isinstance(each, Quiver)]  # fmt: skip
+    stretch = round(1 / np.hypot(0.5, 0.25))
+    np.testing.assert_allclose(quiver.U, stretch * -0.5)
+    np.testing.assert_allclose(quiver.V, stretch * -1.0)
+
+
+def test_flows_that_a_network_sees_are_those_it_moves_by(source):
+    checkpoint = make_checkpoint(NARROW)
+    still = seen_flows(checkpoint, source, R, "u10")
+    assert still.shape == (4, 2, 15, 18)
+    assert not still.any()
+    assert seen_flows(make_checkpoint(NARROW | {"flow": False}), source, R, "u10") is None
+    video = make_checkpoint({"family": "rife", "width": 4, "variables": ["t2m", "u10", "v10"]})
+    with torch.no_grad():
+        state = video.state_dict
+        state["stages.0.head.bias"][:] = torch.tensor([-0.2, 0.3, 0.2, -0.3, 0.0])
+    seen = seen_flows(video, source, R, "t2m")
+    np.testing.assert_allclose(seen[:, 0], 0.2, atol=1e-3)  # half the way back and half the way on
+    np.testing.assert_allclose(seen[:, 1], -0.3, atol=1e-3)
