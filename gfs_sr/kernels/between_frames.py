@@ -7,18 +7,22 @@ program reads a block of pixels once and walks over the fine times with everythi
 # mypy: disable-error-code="untyped-decorator, no-untyped-def, no-untyped-call"
 # (Triton's decorators and its language inside kernels carry no types)
 
-import torch
+from collections.abc import Sequence
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from gfs_sr.kernels.launch import Precision, Tuning, check_image, computed, input_precision, padded
+from gfs_sr.kernels.launch import Launch, Precision, Tuning, ceil_div, check_image, computed, run_kernel
+from gfs_sr.kernels.packing import pack_between_frames
 
 
 @triton.jit
 def between_frames_kernel(
-    pair, features, sun, sun_weight, shift, out, out_bias, fraction, at_times, raw,
+    pair, features, sun, sun_weight, shift, out, out_bias, fraction,
     intervals, times, channels, pixels, across, along,
+    at_times, raw,
     W: tl.constexpr, WB: tl.constexpr, SUN: tl.constexpr, SB: tl.constexpr, RAW: tl.constexpr,
     RB: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -73,6 +77,29 @@ def between_frames_kernel(
         )
 
 
+def launch(
+    pair: Sequence[Any],
+    times: Any,
+    width: int,
+    packed: Sequence[Sequence[int]],
+    rays: int,
+    extra: int,
+    lying: bool,
+    tuning: Tuning,
+) -> Launch:
+    """Of a pair shaped (B, T, C, W, P) at M times; `packed` are the shapes that `pack_between_frames` gives."""
+    batch, intervals, channels, _, pixels = pair
+    sunny, wide = packed[0]
+    across, along = (1, width) if lying else (pixels, 1)
+    return Launch(
+        grid=(ceil_div(pixels, tuning.block), intervals * channels, batch),
+        scalars={"intervals": intervals, "times": times, "channels": channels, "pixels": pixels, "across": across,
+                 "along": along},
+        constants={"W": width, "WB": wide, "SUN": rays, "SB": sunny, "RAW": extra, "RB": packed[2][0] // wide - wide,
+                   "BP": tuning.block},
+    )  # fmt: skip
+
+
 def between_frames(
     pair: Tensor,
     features: Tensor,
@@ -86,35 +113,31 @@ def between_frames(
     tuning: Tuning,
 ) -> tuple[Tensor, Tensor]:
     """As `reference.between_frames`; products in `precision`, sums in fp32, the results as `pair`."""
+    packed = pack_between_frames(sun_weight, shift, out, out_bias, fraction, computed(precision))
+    lying = pair.stride(3) == 1  # channels-last, as cuDNN leaves it
+    return run_between_frames(pair, features, sun, packed, out.shape[0] - pair.shape[3], lying, precision, tuning)
+
+
+def run_between_frames(
+    pair: Tensor,
+    features: Tensor,
+    sun: Tensor,
+    packed: Sequence[Tensor],
+    extra: int,
+    lying: bool,
+    precision: Precision,
+    tuning: Tuning,
+) -> tuple[Tensor, Tensor]:
+    """The same with weights that were packed already; `lying`: pair, features and the first result channels-last."""
     batch, intervals, channels, width, pixels = pair.shape
     times, rays = sun.shape[2:4]
-    extra = out.shape[0] - width
-    kind = computed(precision)
-    wide, sunny, wider = padded(width), padded(rays), padded(extra)
     check_image("between_frames", width * pixels)
-    lying = pair.stride(3) == 1  # channels-last, as cuDNN leaves it
     pair, features = (_lie(each, lying) for each in (pair, features))
     at_times = _lie(pair.new_empty(batch, intervals, times, channels, width, pixels), lying)
     raw = pair.new_empty(batch, intervals, times, channels, extra, pixels)
-    packed_sun = sun_weight.new_zeros(sunny, wide, dtype=kind)
-    packed_sun[:rays, :width] = sun_weight.T
-    square = out.new_zeros(wide, wide, dtype=kind)
-    square[:width, :width] = out[:width].T
-    beside = out.new_zeros(wide, wider, dtype=kind)
-    beside[:width, :extra] = out[width:].T
-    bias = out_bias.new_zeros(wide + wider, dtype=torch.float32)
-    bias[:width], bias[wide : wide + extra] = out_bias[:width], out_bias[width:]
-    packed_shift = shift.new_zeros(batch, times, channels, wide, dtype=torch.float32)
-    packed_shift[..., :width] = shift
-    grid = (triton.cdiv(pixels, tuning.block), intervals * channels, batch)
-    between_frames_kernel[grid](
-        pair, features, sun.contiguous(), packed_sun, packed_shift,
-        torch.cat([square.flatten(), beside.flatten()]), bias,
-        fraction.expand(batch, times).to(torch.float32).contiguous(), at_times, raw,
-        intervals, times, channels, pixels, pair.stride(3), pair.stride(4),
-        W=width, WB=wide, SUN=rays, SB=sunny, RAW=extra, RB=wider, BP=tuning.block,
-        PRECISION=input_precision(precision), num_warps=tuning.warps, num_stages=tuning.stages,
-    )  # fmt: skip
+    started = launch(pair.shape, times, width, [each.shape for each in packed], rays, extra, lying, tuning)
+    inputs = (pair, features, sun.contiguous(), *packed)
+    run_kernel(between_frames_kernel, started, inputs, (at_times, raw), precision, tuning)
     return at_times, raw
 
 

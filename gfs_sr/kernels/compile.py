@@ -13,7 +13,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from gfs_sr.kernels.between_frames import between_frames_kernel
-from gfs_sr.kernels.conv_shuffle import conv_shuffle_kernel
+from gfs_sr.kernels.conv_shuffle import EPILOGUE, conv_shuffle_kernel
 from gfs_sr.kernels.launch import PRECISIONS, Precision, Tuning, input_precision, tuning
 from gfs_sr.kernels.residual_block import residual_block_kernel, tile_of
 from gfs_sr.kernels.temporal_stack import temporal_stack_kernel
@@ -44,7 +44,7 @@ class Specimen:
     kernel: Any
     pointers: Mapping[str, str]  # parameter -> element type; `h` is the type of the products, `a` of activations
     scalars: Mapping[str, str]
-    sizes: Mapping[str, int | bool]  # compile-time constants but those of the tuning
+    sizes: Mapping[str, int | bool | float | None]  # compile-time constants but those of the tuning
 
     def constants(self, precision: Precision, sizes: Tuning) -> dict[str, Any]:
         """All compile-time constants."""
@@ -55,8 +55,8 @@ class Specimen:
         }
         if self.kernel is residual_block_kernel:
             rows, columns = tile_of(sizes)
-            return {**self.sizes, "TH": rows, "TW": columns, "BM": sizes.block, "PRECISION": input_precision(precision)}
-        return {**self.sizes, **chosen[self.kernel], "PRECISION": input_precision(precision)}
+            return {**self.sizes, "TH": rows, "TW": columns, "BM": sizes.block}
+        return {**self.sizes, **chosen[self.kernel]}
 
 
 WIDE = {"height": "i32", "width": "i32"}
@@ -77,15 +77,14 @@ SPECIMENS: dict[str, Specimen] = {
     ),
     "conv_shuffle": Specimen(  # 3×3 sub-pixel convolution, x6
         conv_shuffle_kernel,
-        {"x": "a", "weight": "h", "y": "a"}
-        | dict.fromkeys(("bias", "coarse", "base", "scale", "offset", "low", "high"), "fp32"),
+        {"x": "a", "weight": "h", "y": "a", "bias": "fp32"},
         WIDE,
-        {"C": 64, "CB": 64, "SIZE": 3, "S": 6, "K": 5, "BASE": 1, "FINISH": False},
+        {"C": 64, "CB": 64, "SIZE": 3, "S": 6, "K": 5, "BASE": 1, "FINISH": False} | dict.fromkeys(EPILOGUE),
     ),
     "conv_shuffle_fine": Specimen(  # the folded 5×5 tail of `factorized`, to physical units
         conv_shuffle_kernel,
         {"x": "a", "weight": "h", "y": "fp32"}
-        | dict.fromkeys(("bias", "coarse", "base", "scale", "offset", "low", "high"), "fp32"),
+        | dict.fromkeys(("bias", *EPILOGUE), "fp32"),
         WIDE,
         {"C": 64, "CB": 64, "SIZE": 5, "S": 6, "K": 5, "BASE": 4, "FINISH": True},
     ),
@@ -93,8 +92,8 @@ SPECIMENS: dict[str, Specimen] = {
         residual_block_kernel,
         dict.fromkeys(("x", "y"), "a") | dict.fromkeys(("w1", "w2", "scratch"), "h")
         | dict.fromkeys(("b1", "b2"), "fp32"),
-        {"images": "i32", **WIDE, "scale": "fp32"},
-        {"C": 64, "CB": 64},
+        {"images": "i32", **WIDE},
+        {"SCALE": 0.1, "C": 64, "CB": 64},
     ),
 }  # fmt: skip
 
@@ -117,22 +116,8 @@ def compile_one(name: str, precision: Precision, arch: str, sizes: Tuning | None
     sizes = sizes or tuning(name, precision, arch)
     half = precision if precision in ("bf16", "fp16") else "fp32"
     constants = specimen.constants(precision, sizes)
-    signature, aligned = {}, {}
-    for position, parameter in enumerate(specimen.kernel.arg_names):
-        if parameter in constants:
-            signature[parameter] = "constexpr"
-        elif parameter in specimen.pointers:
-            kind = specimen.pointers[parameter]
-            signature[parameter] = f"*{half if kind in 'ha' else kind}"
-            aligned[position,] = [["tt.divisibility", 16]]  # as torch allocates
-        else:
-            signature[parameter] = specimen.scalars[parameter]
-    compiled = triton.compile(
-        ASTSource(fn=specimen.kernel, signature=signature, constexprs=constants, attrs=aligned),
-        target=GPUTarget("cuda", int(arch.removeprefix("sm_")), WARP),
-        # products and sums may be contracted: kernels are held to tolerances, and the default changes in Triton 3.10
-        options={"num_warps": sizes.warps, "num_stages": sizes.stages, "enable_fp_fusion": True},
-    )
+    pointers = {name: f"*{half if kind in 'ha' else kind}" for name, kind in specimen.pointers.items()}
+    compiled = compile_ahead(specimen.kernel, pointers | dict(specimen.scalars), constants, precision, arch, sizes)
     registers, stack, static, local = _usage(compiled.asm["cubin"])
     return Usage(
         kernel=name,
@@ -142,6 +127,41 @@ def compile_one(name: str, precision: Precision, arch: str, sizes: Tuning | None
         shared_bytes=max(static, int(compiled.metadata.shared)),
         local_bytes=stack + local,
         tensor_core=MATRIX_INSTRUCTIONS.search(compiled.asm["ptx"]) is not None,
+    )
+
+
+def compile_ahead(
+    kernel: Any,
+    kinds: Mapping[str, str],
+    constants: Mapping[str, Any],
+    precision: Precision,
+    arch: str,
+    sizes: Tuning,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """A kernel of Triton compiled for an architecture that need not be there.
+
+    Args:
+        kernel: the kernel.
+        kinds: types of the parameters given at run time, as Triton writes them: `*bf16`, `i32`.
+        constants: every other parameter, but for PRECISION.
+        precision: of the products.
+        arch: `sm_90`.
+        sizes: of the programs.
+        options: of the compiler, beside those that the sizes are.
+    """
+    constants = {**constants, "PRECISION": input_precision(precision)}
+    signature = {name: "constexpr" if name in constants else kinds[name] for name in kernel.arg_names}
+    aligned = {  # as torch and TensorRT allocate
+        (position,): [["tt.divisibility", 16]]
+        for position, kind in enumerate(signature.values())
+        if kind.startswith("*")
+    }
+    return triton.compile(
+        ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned),
+        target=GPUTarget("cuda", int(arch.removeprefix("sm_")), WARP),
+        # products and sums may be contracted: kernels are held to tolerances, and the default changes in Triton 3.10
+        options={"num_warps": sizes.warps, "num_stages": sizes.stages, "enable_fp_fusion": True, **(options or {})},
     )
 
 

@@ -7,18 +7,27 @@ With FINISH the epilogue adds the interpolation of the coarse field, denormalize
 # mypy: disable-error-code="untyped-decorator, no-untyped-def, no-untyped-call"
 # (Triton's decorators and its language inside kernels carry no types)
 
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from gfs_sr.kernels.launch import Precision, Tuning, check_image, computed, input_precision, padded
+from gfs_sr.errors import ShapeMismatch
+from gfs_sr.kernels.launch import Launch, Precision, Tuning, ceil_div, check_image, computed, run_kernel
+from gfs_sr.kernels.packing import pack_conv_shuffle
+
+EPILOGUE: Final = ("coarse", "base", "scale", "offset", "low", "high")  # what the kernel takes only with FINISH
 
 
 @triton.jit
 def conv_shuffle_kernel(
-    x, weight, bias, coarse, base, scale, offset, low, high, y,
+    x, weight, bias, coarse, base, scale, offset, low, high,
     height, width,
+    y,
     C: tl.constexpr, CB: tl.constexpr, SIZE: tl.constexpr, S: tl.constexpr, K: tl.constexpr,
     BASE: tl.constexpr, FINISH: tl.constexpr, BX: tl.constexpr, BN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -71,6 +80,39 @@ def conv_shuffle_kernel(
     )
 
 
+def launch(
+    images: Any,
+    height: Any,
+    width: Any,
+    features: int,
+    packed: Sequence[int],
+    planes: int,
+    scale_factor: int,
+    base_size: int,
+    finish: bool,
+    tuning: Tuning,
+) -> Launch:
+    """Of (N, H, W) cells; `packed` is the weight's shape as `pack_conv_shuffle` gives it.
+
+    Raises:
+        ShapeMismatch: the weight was packed for programs of other sizes.
+    """
+    taps, inner, columns = packed
+    if columns != ceil_div(planes * scale_factor**2, tuning.columns) * tuning.columns:
+        raise ShapeMismatch(
+            f"weights packed to {columns} columns do not fit programs of {tuning.columns}",
+            "conv_shuffle",
+            "pack them with the tuning of this architecture",
+        )
+    return Launch(
+        grid=(height * ceil_div(width, tuning.block), columns // tuning.columns, images),
+        scalars={"height": height, "width": width},
+        constants={"C": features, "CB": inner, "SIZE": math.isqrt(taps), "S": scale_factor, "K": planes,
+                   "BASE": base_size, "FINISH": finish, "BX": tuning.block, "BN": tuning.columns}
+        | ({} if finish else dict.fromkeys(EPILOGUE)),
+    )  # fmt: skip
+
+
 def conv_shuffle(
     x: Tensor, weight: Tensor, bias: Tensor, scale_factor: int, precision: Precision, tuning: Tuning
 ) -> Tensor:
@@ -78,13 +120,9 @@ def conv_shuffle(
 
     Nothing is copied where x lies channels-last, as cuDNN leaves it.
     """
-    outputs, _, size, _ = weight.shape
-    channels = outputs // scale_factor**2
-    height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
-    y = x.new_empty(x.shape[0], channels, scale_factor * height, scale_factor * width)
-    unused = x.new_empty(1, dtype=torch.float32)
-    _launch(x, weight, bias, y, scale_factor, precision, tuning, (unused,) * 6, 1, finish=False)
-    return y
+    planes = weight.shape[0] // scale_factor**2
+    packed = pack_conv_shuffle(weight, bias, tuning.columns, computed(precision))
+    return run_conv_shuffle(x.permute(0, 2, 3, 1), packed, (), planes, scale_factor, precision, tuning)
 
 
 def conv_shuffle_fine(
@@ -102,40 +140,31 @@ def conv_shuffle_fine(
     tuning: Tuning,
 ) -> Tensor:
     """As `reference.conv_shuffle_fine`; the convolution's products in `precision`, all the rest in fp32."""
-    size = weight.shape[-1]
-    height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
-    y = coarse.new_empty(*coarse.shape[:2], scale_factor * height, scale_factor * width)
-    epilogue = tuple(each.contiguous() for each in (coarse, base, scale, offset, low, high))
-    _launch(x, weight, bias, y, scale_factor, precision, tuning, epilogue, base.shape[-1], finish=True)
-    return y
+    planes = weight.shape[0] // scale_factor**2
+    packed = pack_conv_shuffle(weight, bias, tuning.columns, computed(precision))
+    epilogue = (coarse, base, scale, offset, low, high)
+    return run_conv_shuffle(x.permute(0, 2, 3, 1), packed, epilogue, planes, scale_factor, precision, tuning)
 
 
-def _launch(
+def run_conv_shuffle(
     x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    y: Tensor,
+    packed: Sequence[Tensor],
+    epilogue: Sequence[Tensor],
+    planes: int,
     scale_factor: int,
     precision: Precision,
     tuning: Tuning,
-    epilogue: tuple[Tensor, ...],
-    base_size: int,
-    *,
-    finish: bool,
-) -> None:
-    outputs, inputs, size, _ = weight.shape
-    height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
+) -> Tensor:
+    """The same on x (N, H + k - 1, W + k - 1, C) with weights that were packed already, with or without epilogue."""
+    size = math.isqrt(packed[0].shape[0])
+    images, height, width = x.shape[0], x.shape[1] - size + 1, x.shape[2] - size + 1
+    kind = epilogue[0].dtype if epilogue else x.dtype
+    y = torch.empty(images, planes, scale_factor * height, scale_factor * width, dtype=kind, device=x.device)
     check_image("conv_shuffle", x[0].numel(), y[0].numel())
-    inner = padded(inputs)
-    columns = triton.cdiv(outputs, tuning.columns) * tuning.columns
-    packed = weight.new_zeros(size * size, inner, columns, dtype=computed(precision))
-    packed[:, :inputs, :outputs] = weight.permute(2, 3, 1, 0).reshape(size * size, inputs, outputs)
-    shifted = bias.new_zeros(columns, dtype=torch.float32)
-    shifted[:outputs] = bias
-    grid = (height * triton.cdiv(width, tuning.block), columns // tuning.columns, x.shape[0])
-    conv_shuffle_kernel[grid](
-        x.permute(0, 2, 3, 1).contiguous(), packed, shifted, *epilogue, y, height, width,
-        C=inputs, CB=inner, SIZE=size, S=scale_factor, K=outputs // scale_factor**2, BASE=base_size, FINISH=finish,
-        BX=tuning.block, BN=tuning.columns, PRECISION=input_precision(precision),
-        num_warps=tuning.warps, num_stages=tuning.stages,
-    )  # fmt: skip
+    base_size = epilogue[1].shape[-1] if epilogue else 1
+    started = launch(
+        images, height, width, x.shape[3], packed[0].shape, planes, scale_factor, base_size, bool(epilogue), tuning
+    )
+    inputs = (x.contiguous(), *packed, *(each.contiguous() for each in epilogue))
+    run_kernel(conv_shuffle_kernel, started, inputs, (y,), precision, tuning)
+    return y

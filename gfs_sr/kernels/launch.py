@@ -1,13 +1,14 @@
 """How kernels are started: precisions, padding to blocks, and the committed tuning table of each architecture."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from gfs_sr.errors import ShapeMismatch
 
@@ -30,6 +31,20 @@ class Tuning:
     frames: int = 16  # of a program that walks along time
     columns: int = 64  # outputs of a program that computes a part of them
     held: bool = False  # weights stay where they were loaded, between the steps of a program that walks along time
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How one kernel is started. Sizes are numbers, or what TensorRT computes with before it knows a shape."""
+
+    grid: tuple[Any, Any, Any]
+    scalars: Mapping[str, Any]  # the kernel's parameters between inputs and outputs, in their order
+    constants: Mapping[str, Any]  # compile-time ones, but for the precision
+
+
+def ceil_div(size: Any, block: int) -> Any:
+    """How many blocks hold `size`, a number or an expression."""
+    return (size + (block - 1)) // block
 
 
 def computed(precision: Precision) -> torch.dtype:
@@ -79,6 +94,30 @@ def tuning(kernel: str, precision: Precision, arch: str) -> Tuning:
     known = sorted(int(name.removeprefix("sm_")) for name in rows)
     nearest = max((each for each in known if each <= number), default=known[0])
     return rows[f"sm_{nearest}"][kernel][precision]
+
+
+def run_kernel(
+    kernel: Any,
+    launch: Launch,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    precision: Precision,
+    tuning: Tuning,
+) -> None:
+    """Run `kernel`, whose parameters are inputs, scalars, outputs in this order, as TensorRT passes them."""
+    given = dict(zip(parameters(kernel, launch), (*inputs, *launch.scalars.values(), *outputs), strict=True))
+    kernel[launch.grid](
+        **given,
+        **launch.constants,
+        PRECISION=input_precision(precision),
+        num_warps=tuning.warps,
+        num_stages=tuning.stages,
+    )
+
+
+def parameters(kernel: Any, launch: Launch) -> list[str]:
+    """The kernel's parameters that are given at run time."""
+    return [name for name in kernel.arg_names if name not in launch.constants and name != "PRECISION"]
 
 
 def architecture(device: torch.device) -> str:

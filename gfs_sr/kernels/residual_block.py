@@ -9,12 +9,16 @@ layer never travels to device memory. Activations lie channels-last.
 # mypy: disable-error-code="untyped-decorator, no-untyped-def, no-untyped-call"
 # (Triton's decorators and its language inside kernels carry no types)
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from gfs_sr.kernels.launch import Precision, Tuning, check_image, computed, input_precision, padded
+from gfs_sr.kernels.launch import Launch, Precision, Tuning, ceil_div, check_image, computed, run_kernel
+from gfs_sr.kernels.packing import pack_residual_block
 
 INTERPRETED_PROGRAMS = 3  # where there is no device: enough that one walks over several tiles
 PROGRAMS_PER_PROCESSOR = 2
@@ -22,9 +26,11 @@ PROGRAMS_PER_PROCESSOR = 2
 
 @triton.jit
 def residual_block_kernel(
-    x, w1, b1, w2, b2, scratch, y,
-    images, height, width, scale,
-    C: tl.constexpr, CB: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BM: tl.constexpr, PRECISION: tl.constexpr,
+    x, w1, b1, w2, b2,
+    images, height, width,
+    y, scratch,
+    SCALE: tl.constexpr, C: tl.constexpr, CB: tl.constexpr,
+    TH: tl.constexpr, TW: tl.constexpr, BM: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """From x (N, H + 4, W + 4, C) to y (N, H, W, C); tiles of TH by TW output cells, weights (9, CB, CB)."""
     HH: tl.constexpr = TH + 2
@@ -78,11 +84,23 @@ def residual_block_kernel(
             place = ((top + row + 2) * (width + 4) + left + column + 2) * C
             used = whole[:, None] & known[None, :]
             skip = tl.load(source + place[:, None] + inner[None, :], mask=used, other=0.0).to(tl.float32)
-            result = skip + scale * (branch + bias2[None, :])
+            result = skip + SCALE * (branch + bias2[None, :])
             place = ((top + row) * width + left + column) * C
             target = y + image * height * width * C
             tl.store(target + place[:, None] + inner[None, :], result.to(y.dtype.element_ty), mask=used)
         tl.debug_barrier()  # nobody overwrites what is still read
+
+
+def launch(
+    images: Any, height: Any, width: Any, features: int, wide: int, scale: float, programs: int, tuning: Tuning
+) -> Launch:
+    """Of (N, H, W) cells, by `programs` that share the tiles."""
+    rows, columns = tile_of(tuning)
+    return Launch(
+        grid=(programs, 1, 1),
+        scalars={"images": images, "height": height, "width": width},
+        constants={"SCALE": scale, "C": features, "CB": wide, "TH": rows, "TW": columns, "BM": tuning.block},
+    )
 
 
 def residual_block(
@@ -96,23 +114,26 @@ def residual_block(
     tuning: Tuning,
 ) -> Tensor:
     """As `reference.residual_block`; products in `precision`, sums in fp32; the result channels-last, as `x`."""
-    images, channels = x.shape[:2]
+    packed = pack_residual_block(first, first_bias, second, second_bias, computed(precision))
+    lying = x.permute(0, 2, 3, 1)  # free where x lies channels-last already
+    return run_residual_block(lying, packed, scale, precision, tuning).permute(0, 3, 1, 2)
+
+
+def run_residual_block(
+    x: Tensor, packed: Sequence[Tensor], scale: float, precision: Precision, tuning: Tuning
+) -> Tensor:
+    """The same from (N, H + 4, W + 4, C) to (N, H, W, C) with weights that were packed already."""
+    images, channels = x.shape[0], x.shape[3]
     check_image("residual_block", x[0].numel())
-    height, width = x.shape[2] - 4, x.shape[3] - 4
-    wide, kind = padded(channels), computed(precision)
-    rows, columns = tile_of(tuning)
-    lying = x.permute(0, 2, 3, 1).contiguous()  # free where x lies channels-last already
+    height, width, wide = x.shape[1] - 4, x.shape[2] - 4, packed[0].shape[1]
     y = torch.empty((images, height, width, channels), dtype=x.dtype, device=x.device)
-    tiles = images * triton.cdiv(height, rows) * triton.cdiv(width, columns)
-    programs = min(tiles, _programs(x.device))
-    scratch = torch.empty(programs * (rows + 2) * (columns + 2) * wide, dtype=kind, device=x.device)
-    residual_block_kernel[(programs,)](
-        lying, _pack(first, wide, kind), _pack_bias(first_bias, wide), _pack(second, wide, kind),
-        _pack_bias(second_bias, wide), scratch, y, images, height, width, scale,
-        C=channels, CB=wide, TH=rows, TW=columns, BM=tuning.block, PRECISION=input_precision(precision),
-        num_warps=tuning.warps, num_stages=tuning.stages,
-    )  # fmt: skip
-    return y.permute(0, 3, 1, 2)
+    rows, columns = tile_of(tuning)
+    tiles = images * ceil_div(height, rows) * ceil_div(width, columns)
+    programs = min(tiles, programs_on(x.device))
+    scratch = torch.empty(scratch_size(programs, wide, tuning), dtype=packed[0].dtype, device=x.device)
+    started = launch(images, height, width, channels, wide, scale, programs, tuning)
+    run_kernel(residual_block_kernel, started, (x.contiguous(), *packed), (y, scratch), precision, tuning)
+    return y
 
 
 def tile_of(tuning: Tuning) -> tuple[int, int]:
@@ -120,20 +141,14 @@ def tile_of(tuning: Tuning) -> tuple[int, int]:
     return tuning.frames - 2, tuning.columns - 2
 
 
-def _programs(device: torch.device) -> int:
+def scratch_size(programs: int, wide: int, tuning: Tuning) -> int:
+    """Elements that all programs together keep of the hidden layer."""
+    rows, columns = tile_of(tuning)
+    return programs * (rows + 2) * (columns + 2) * wide
+
+
+def programs_on(device: torch.device) -> int:
+    """As many as run at once."""
     if device.type != "cuda":
         return INTERPRETED_PROGRAMS
     return PROGRAMS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
-
-
-def _pack(weight: Tensor, wide: int, kind: torch.dtype) -> Tensor:
-    packed = weight.new_zeros(9, wide, wide, dtype=kind)
-    width = weight.shape[0]
-    packed[:, :width, :width] = weight.permute(2, 3, 1, 0).reshape(9, width, width)
-    return packed
-
-
-def _pack_bias(bias: Tensor, wide: int) -> Tensor:
-    packed = bias.new_zeros(wide, dtype=torch.float32)
-    packed[: bias.shape[0]] = bias
-    return packed

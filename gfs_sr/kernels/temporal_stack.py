@@ -7,13 +7,16 @@ of 4 and 8 hidden tiles are all that is kept; nothing between input and output t
 # mypy: disable-error-code="untyped-decorator, no-untyped-def, no-untyped-call"
 # (Triton's decorators and its language inside kernels carry no types)
 
-import torch
+from collections.abc import Sequence
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from gfs_sr.kernels import reference
-from gfs_sr.kernels.launch import Precision, Tuning, check_image, computed, input_precision, padded
+from gfs_sr.kernels.launch import Launch, Precision, Tuning, ceil_div, check_image, computed, run_kernel
+from gfs_sr.kernels.packing import pack_temporal_stack
 
 
 @triton.jit
@@ -25,8 +28,9 @@ def _product(rows, held, address, total, HELD: tl.constexpr, PRECISION: tl.const
 
 @triton.jit
 def temporal_stack_kernel(
-    x, w1, b1, w2, b2, w3, b3, wt, bt, y,
+    x, w1, b1, w2, b2, w3, b3, wt, bt,
     frames, pixels, block_frames,
+    y,
     C: tl.constexpr, K1: tl.constexpr, W: tl.constexpr, OUT: tl.constexpr, OUTP: tl.constexpr,
     BP: tl.constexpr, HELD: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -66,7 +70,7 @@ def temporal_stack_kernel(
     a0, a1, a2, a3 = zero, zero, zero, zero
     h0, h1, h2, h3 = zero, zero, zero, zero
     h4, h5, h6, h7 = zero, zero, zero, zero
-    for step in range(block_frames + 12):
+    for step in range(tl.minimum(block_frames, frames) + 12):
         # blocks of int32 throughout: the interpreter of Triton 3.9 refuses masks made of scalars
         plane = (first + step) * C + k1
         known = (k1 < 3 * C) & (plane < (frames + 14) * C)
@@ -101,6 +105,19 @@ def temporal_stack_kernel(
         a0, a1, a2, a3 = a1, a2, a3, hidden
 
 
+def launch(
+    batch: Any, frames: Any, pixels: Any, channels: int, packed: Sequence[Sequence[int]], outputs: int, tuning: Tuning
+) -> Launch:
+    """Of T frames of P pixels; `packed` are the shapes that `pack_temporal_stack` gives."""
+    (taps, wide), (_, padded_outputs) = packed[0], packed[6]
+    return Launch(
+        grid=(ceil_div(pixels, tuning.block), batch, ceil_div(frames, tuning.frames)),
+        scalars={"frames": frames, "pixels": pixels, "block_frames": tuning.frames},
+        constants={"C": channels, "K1": taps, "W": wide, "OUT": outputs, "OUTP": padded_outputs, "BP": tuning.block,
+                   "HELD": tuning.held},
+    )  # fmt: skip
+
+
 def temporal_stack(
     series: Tensor,
     first: Tensor,
@@ -115,40 +132,20 @@ def temporal_stack(
     tuning: Tuning,
 ) -> Tensor:
     """As `reference.temporal_stack`; products in `precision`, sums in fp32, the result as `series`."""
-    batch, with_halo, channels, pixels = series.shape
-    frames, width, outputs = with_halo - reference.LOOK_FRAMES, first.shape[0], tail.shape[0]
-    wide, outs, taps = padded(width), padded(outputs), padded(3 * channels)
+    packed = pack_temporal_stack(
+        first, first_bias, second, second_bias, third, third_bias, tail, tail_bias, computed(precision)
+    )
+    return run_temporal_stack(series, packed, series.shape[2], tail.shape[0], precision, tuning)
+
+
+def run_temporal_stack(
+    series: Tensor, packed: Sequence[Tensor], channels: int, outputs: int, precision: Precision, tuning: Tuning
+) -> Tensor:
+    """The same with weights that were packed already."""
+    batch, with_halo, _, pixels = series.shape
+    frames = with_halo - reference.LOOK_FRAMES
     check_image("temporal_stack", series[0].numel(), frames * outputs * pixels)
-    kind = computed(precision)
     y = series.new_empty(batch, frames, outputs, pixels)
-    block = min(tuning.frames, frames)
-    grid = (triton.cdiv(pixels, tuning.block), batch, triton.cdiv(frames, block))
-    packed_first = first.permute(2, 1, 0).reshape(3 * channels, width)
-    temporal_stack_kernel[grid](
-        series.contiguous(),
-        _pack(packed_first, taps, wide, kind), _pack_bias(first_bias, wide),
-        _pack_taps(second, wide, kind), _pack_bias(second_bias, wide),
-        _pack_taps(third, wide, kind), _pack_bias(third_bias, wide),
-        _pack(tail.T, wide, outs, kind), _pack_bias(tail_bias, outs),
-        y, frames, pixels, block,
-        C=channels, K1=taps, W=wide, OUT=outputs, OUTP=outs, BP=tuning.block, HELD=tuning.held,
-        PRECISION=input_precision(precision), num_warps=tuning.warps, num_stages=tuning.stages,
-    )  # fmt: skip
+    started = launch(batch, frames, pixels, channels, [each.shape for each in packed], outputs, tuning)
+    run_kernel(temporal_stack_kernel, started, (series.contiguous(), *packed), (y,), precision, tuning)
     return y
-
-
-def _pack(weight: Tensor, rows: int, columns: int, kind: torch.dtype) -> Tensor:
-    packed = weight.new_zeros(rows, columns, dtype=kind)
-    packed[: weight.shape[0], : weight.shape[1]] = weight
-    return packed
-
-
-def _pack_taps(weight: Tensor, wide: int, kind: torch.dtype) -> Tensor:
-    """(W, W, 3) -> (3, W in, W out)."""
-    return torch.stack([_pack(weight[:, :, tap].T, wide, wide, kind) for tap in range(3)])
-
-
-def _pack_bias(bias: Tensor, columns: int) -> Tensor:
-    packed = bias.new_zeros(columns, dtype=torch.float32)
-    packed[: bias.shape[0]] = bias
-    return packed
