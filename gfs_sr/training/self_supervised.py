@@ -64,7 +64,7 @@ class SelfSupervised(Supervised):
         if not isinstance(self.network, TimeModel):
             raise UsageError(
                 f"{self.network.family} makes no frames at any time", "training: self-supervised",
-                "use it with the families temdeep and temdeep_narrow",
+                "use it with the families temdeep, temdeep_narrow and rife",
             )  # fmt: skip
         self.self_supervised = self_supervised
         self.cycle = Cycle(self.network)
