@@ -101,7 +101,7 @@ BENCH=("${TESTS[@]}" --benchmark-enable --record --results "$RESULTS")
 if ! has pytest; then
   note tests skipped 0 "no pytest: run benchmarks/gpu.sh --wheels where there is internet, and carry $WHEELS"
 elif [ "$GPU" = no ]; then
-  for name in test-kernels test-parity bench-kernels bench-device; do
+  for name in test-kernels plugins test-parity bench-kernels bench-device; do
     note "$name" skipped 0 "PyTorch sees no CUDA device"
   done
   if [ "$DRY" = yes ] && has pytest_benchmark; then
@@ -113,7 +113,12 @@ else
   else
     note test-kernels skipped 0 "no triton"
   fi
-  step test-parity 170 "${TESTS[@]}" tests/gpu tests/runtime/test_torch_device.py
+  if has tensorrt && has triton && has onnx && has onnxruntime; then
+    step plugins 120 "${TESTS[@]}" tests/gpu/test_plugins.py
+  else
+    note plugins skipped 0 "needs tensorrt, triton, onnx and onnxruntime"
+  fi
+  step test-parity 170 "${TESTS[@]}" tests/gpu/test_parity.py tests/runtime/test_torch_device.py
   if has pytest_benchmark; then
     step bench-kernels 110 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-kernels.json" benchmarks/bench_kernels.py
     step bench-device 200 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-device.json" benchmarks/bench_device.py

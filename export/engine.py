@@ -15,13 +15,17 @@ import onnx
 
 from export.profiles import Profile, Shapes
 from gfs_sr.errors import BackendFailed, BackendNotInstalled
-from gfs_sr.runtime.artifact import ENGINES, Artifact, digest
+from gfs_sr.kernels.digest import kernels_digest
+from gfs_sr.kernels.operators import NAMESPACE
+from gfs_sr.runtime.artifact import ENGINES, MODEL, PLUGINS, Artifact, digest
 from gfs_sr.runtime.backends.base import Array
 from gfs_sr.runtime.engines import INSTALL, Device, Sidecar, this_device
 
 
-def build_engine(graph: Path, profile: Profile, timing_cache: Path | None) -> tuple[bytes, Device]:
-    """The serialized engine of an ONNX file, and the device it will run on.
+def build_engine(
+    graph: Path, profile: Profile, timing_cache: Path | None, *, plugins: bool = False
+) -> tuple[bytes, Device]:
+    """The serialized engine of an ONNX file, with our kernels in it where `plugins`, and the device it will run on.
 
     Raises:
         BackendNotInstalled: there is no TensorRT, or no GPU.
@@ -36,7 +40,15 @@ def build_engine(graph: Path, profile: Profile, timing_cache: Path | None) -> tu
     device = this_device(str(trt.__version__))
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    if plugins:
+        try:
+            from gfs_sr.kernels.tensorrt_plugins import register_plugins
+        except ImportError as error:
+            raise BackendNotInstalled(f"{error.name} is not installed", "--plugins", "pip install triton") from error
+        register_plugins()
+        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS)
+    network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
         reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
@@ -57,7 +69,9 @@ def build_engine(graph: Path, profile: Profile, timing_cache: Path | None) -> tu
     return bytes(plan), device
 
 
-def write_engine(artifact: Artifact, plan: bytes, device: Device, folder: Path | None = None) -> Path:
+def write_engine(
+    artifact: Artifact, plan: bytes, device: Device, folder: Path | None = None, *, plugins: bool = False
+) -> Path:
     """Put the engine and its sidecar into the artifact, or into `folder` while it is on trial.
 
     The sidecar comes last, and without it an engine is refused.
@@ -68,11 +82,13 @@ def write_engine(artifact: Artifact, plan: bytes, device: Device, folder: Path |
     engine = folder / f"{precision}-sm{device.compute_capability.replace('.', '')}.engine"
     Sidecar.path_of(engine).unlink(missing_ok=True)
     _write_whole(engine, plan)
+    graph = PLUGINS if plugins else MODEL
     sidecar = Sidecar(
         engine_sha256=digest(engine),
-        graph_sha256=artifact.manifest.files["graphs/model.onnx"].sha256,
+        graph_sha256=artifact.manifest.files[f"graphs/{graph}.onnx"].sha256,
         precision=precision,
         device=device,
+        kernels_sha256=kernels_digest() if plugins else "",
     )
     _write_whole(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode())
     return engine
@@ -91,7 +107,9 @@ def run_graph(graph: onnx.ModelProto, inputs: Mapping[str, Array]) -> Mapping[st
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         onnx.save(graph, path)
-        plan, _ = build_engine(path, Profile(tile=(1, 1, 1), batch=(1, 1, 1), inputs=shapes), None)
+        profile = Profile(tile=(1, 1, 1), batch=(1, 1, 1), inputs=shapes)
+        plugins = any(node.domain == NAMESPACE for node in graph.graph.node)
+        plan, _ = build_engine(path, profile, None, plugins=plugins)
     return run_plan(plan, inputs)
 
 

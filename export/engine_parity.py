@@ -8,10 +8,11 @@ import onnx
 from export.divergence import first_divergence, run_onnxruntime
 from export.engine import run_graph, write_engine
 from export.parity import Batch, measure_parity, require_parity
+from export.plugins import run_on_references
 from export.profiles import Profile
 from gfs_sr.contract import Parity
 from gfs_sr.errors import ParityFailed
-from gfs_sr.runtime.artifact import Artifact
+from gfs_sr.runtime.artifact import MODEL, PLUGINS, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD
 from gfs_sr.runtime.backends.choice import smooth_inputs
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -19,7 +20,9 @@ from gfs_sr.runtime.backends.tensorrt import TensorRtBackend
 from gfs_sr.runtime.engines import Device
 
 
-def engine_parity(artifact: Artifact, profile: Profile, plan: bytes, device: Device) -> tuple[Parity, ...]:
+def engine_parity(
+    artifact: Artifact, profile: Profile, plan: bytes, device: Device, *, plugins: bool = False
+) -> tuple[Parity, ...]:
     """How far the engine strays, per variable in its own units, on one tile of the profile.
 
     Raises:
@@ -30,7 +33,7 @@ def engine_parity(artifact: Artifact, profile: Profile, plan: bytes, device: Dev
     inputs = smooth_inputs(contract, (profile.batch[0], frames, len(contract.inputs), rows, columns))
     batch = Batch(inputs, contract.inputs if contract.any_subset else contract.outputs)
     with tempfile.TemporaryDirectory() as folder:
-        engine = write_engine(artifact, plan, device, Path(folder))
+        engine = write_engine(artifact, plan, device, Path(folder), plugins=plugins)
         with OnnxRuntimeBackend(artifact) as reference, TensorRtBackend(artifact, engine=engine) as candidate:
             lines = measure_parity(
                 contract,
@@ -42,19 +45,21 @@ def engine_parity(artifact: Artifact, profile: Profile, plan: bytes, device: Dev
         require_parity(lines, str(artifact.path))
     except ParityFailed as error:
         raise ParityFailed(
-            f"the engine strays from ONNX Runtime: {error.what}; {where_they_part(artifact)}",
+            f"the engine strays from ONNX Runtime: {error.what}; {where_they_part(artifact, plugins)}",
             str(artifact.path),
             "the artifact stands without an engine; try another --precision, and report the layer",
         ) from error
     return lines
 
 
-def where_they_part(artifact: Artifact) -> str:
+def where_they_part(artifact: Artifact, plugins: bool = False) -> str:
     """The first layer whose output TensorRT computes differently, on a core of one frame and 2 by 2 cells."""
     contract = artifact.contract
     inputs = smooth_inputs(contract, (1, 1, len(contract.inputs), 2, 2))
     tolerance = TOLERANCE_SD[contract.precision]
-    found = first_divergence(onnx.load(artifact.graph()), inputs, run_onnxruntime, run_graph, tolerance)
+    graph = onnx.load(artifact.graph(PLUGINS if plugins else MODEL))
+    reference = run_on_references if plugins else run_onnxruntime  # ONNX Runtime knows no nodes of ours
+    found = first_divergence(graph, inputs, reference, run_graph, tolerance)
     if found is None:
         return "with every layer's output exposed they agree: layers that TensorRT fuses are what differs"
     return str(found)

@@ -43,26 +43,33 @@ def table_source() -> str:
     return str(json.loads(TABLE.read_text(encoding="utf-8"))["source"])
 
 
-def tensorrt_objections(graph: onnx.ModelProto) -> tuple[Objection, ...]:
-    """What in `graph` TensorRT does not support; empty if it would take all of it, as far as its table tells."""
-    return (*_opset_objections(graph), *_node_objections(graph))
+def tensorrt_objections(graph: onnx.ModelProto, plugins: str | None = None) -> tuple[Objection, ...]:
+    """What in `graph` TensorRT does not support; empty if it would take all of it, as far as its table tells.
+
+    Nodes of the domain `plugins` are taken for plugins that will be there.
+    """
+    return (*_opset_objections(graph, plugins), *_node_objections(graph, plugins))
 
 
-def _opset_objections(graph: onnx.ModelProto) -> Iterator[Objection]:
+def _opset_objections(graph: onnx.ModelProto, plugins: str | None) -> Iterator[Objection]:
     lowest, highest = json.loads(TABLE.read_text(encoding="utf-8"))["opset"]
     for opset in graph.opset_import:
+        if opset.domain and opset.domain == plugins:
+            continue
         if opset.domain not in ("", "ai.onnx"):
             yield Objection("graph", opset.domain, "operators of this domain are unknown to TensorRT")
         elif not lowest <= opset.version <= highest:
             yield Objection("graph", "opset", f"{opset.version} is not within {lowest} to {highest}")
 
 
-def _node_objections(graph: onnx.ModelProto) -> Iterator[Objection]:
+def _node_objections(graph: onnx.ModelProto, plugins: str | None) -> Iterator[Objection]:
     inferred = onnx.shape_inference.infer_shapes(graph).graph
     types = {each.name: each.data_type for each in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         types[value.name] = value.type.tensor_type.elem_type
     for node in inferred.node:
+        if node.domain and node.domain == plugins:
+            continue
         allowed = _supported().get(node.op_type)
         if allowed is None:
             yield Objection(node.name, node.op_type, "not in TensorRT's table of operators")

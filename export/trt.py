@@ -13,10 +13,14 @@ from export.engine_parity import engine_parity
 from export.graph import OPSET
 from export.onnx import PrecisionName
 from export.operators import table_source, tensorrt_objections
+from export.plugins import write_plugin_graph
 from export.profiles import DEFAULT_BATCH, DEFAULT_TILE, check_sizes, parse_batch, parse_tile, plan_profile
 from export.publication import default_target, publish_checkpoint
 from gfs_sr.contract import Contract
 from gfs_sr.errors import BackendFailed
+from gfs_sr.kernels.operators import NAMESPACE
+from gfs_sr.models.checkpoint import load_checkpoint
+from gfs_sr.runtime.artifact import MODEL, PLUGINS
 from gfs_sr.runtime.backends.base import Precision
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -34,8 +38,11 @@ def export_engine(
     batch: tuple[int, int, int] = DEFAULT_BATCH,
     timing_cache: Path | None = None,
     opset: int = OPSET,
+    plugins: bool = False,
 ) -> dict[str, object]:
     """Publish the artifact with its graph in `precision` and its profile; then build the engine.
+
+    With `plugins` the artifact has a second graph, in which our kernels are nodes, and the engine is built of it.
 
     The artifact stands, whole, even where the engine cannot be built.
 
@@ -50,8 +57,12 @@ def export_engine(
     def prepare(draft: Path, contract: Contract) -> None:
         profile = plan_profile(contract, tile, batch)
         (draft / PROFILE).write_text(profile.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        graph = onnx.load(draft / "graphs" / "model.onnx")
-        objections = tensorrt_objections(graph)
+        if plugins:
+            path = draft / "graphs" / f"{PLUGINS}.onnx"
+            graph = write_plugin_graph(load_checkpoint(ckpt), contract, path, str(ckpt))
+        else:
+            graph = onnx.load(draft / "graphs" / f"{MODEL}.onnx")
+        objections = tensorrt_objections(graph, NAMESPACE if plugins else None)
         if objections:
             reasons = "; ".join(f"{each.operator} ({each.node}): {each.reason}" for each in objections)
             raise BackendFailed(
@@ -63,9 +74,10 @@ def export_engine(
     exported = publish_checkpoint(ckpt, target, precision=precision, opset=opset, extra=prepare)
     artifact = exported.artifact
     profile = plan_profile(artifact.contract, tile, batch)
-    plan, device = build_engine(artifact.graph(), profile, timing_cache)
-    parity = engine_parity(artifact, profile, plan, device)
-    engine = write_engine(artifact, plan, device)
+    graph = artifact.graph(PLUGINS if plugins else MODEL)
+    plan, device = build_engine(graph, profile, timing_cache, plugins=plugins)
+    parity = engine_parity(artifact, profile, plan, device, plugins=plugins)
+    engine = write_engine(artifact, plan, device, plugins=plugins)
     made = {"engine": str(engine), "gpu": device.gpu, "tensorrt": device.tensorrt}
     return exported.facts() | made | {"engine_parity": [line.model_dump() for line in parity]}
 
@@ -90,6 +102,9 @@ def trt(
         Path | None, typer.Option(help="TensorRT's timings, read and written: the second build is faster.")
     ] = None,
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = OPSET,
+    plugins: Annotated[
+        bool, typer.Option("--plugins", help="Build our Triton kernels into the engine: fused, factorized; fp32, fp16.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Export a checkpoint for TensorRT: the graph in the engine's precision, its profile, the engine.
@@ -107,6 +122,7 @@ def trt(
             batch=parse_batch(batch),
             timing_cache=timing_cache,
             opset=opset,
+            plugins=plugins,
         )
 
     raise typer.Exit(finish(work, as_json=as_json))

@@ -10,14 +10,19 @@ from torch import Tensor
 from gfs_sr.kernels.launch import padded
 
 
+def sizes_of(weight: Tensor) -> tuple[int, ...]:
+    """The shape as numbers, which a tracer makes constants of."""
+    return tuple(int(size) for size in weight.shape)
+
+
 def pack_matrix(weight: Tensor, rows: int, columns: int, kind: torch.dtype) -> Tensor:
     """(r, c) -> (rows, columns) in `kind`, zeros beyond."""
-    return F.pad(weight.to(kind), (0, columns - weight.shape[1], 0, rows - weight.shape[0])).contiguous()
+    return F.pad(weight.to(kind), (0, columns - int(weight.shape[1]), 0, rows - int(weight.shape[0]))).contiguous()
 
 
 def pack_bias(bias: Tensor, columns: int) -> Tensor:
     """(c,) -> (columns,) fp32, zeros beyond."""
-    return F.pad(bias.to(torch.float32), (0, columns - bias.shape[0]))
+    return F.pad(bias.to(torch.float32), (0, columns - int(bias.shape[0])))
 
 
 def pack_temporal_stack(
@@ -32,8 +37,8 @@ def pack_temporal_stack(
     kind: torch.dtype,
 ) -> tuple[Tensor, ...]:
     """Of `reference.temporal_stack`: first (taps, W), second and third (3, W, W), tail (W, outputs), each with bias."""
-    width, channels = first.shape[:2]
-    wide, outputs = padded(width), padded(tail.shape[0])
+    width, channels = sizes_of(first)[:2]
+    wide, outputs = padded(width), padded(sizes_of(tail)[0])
 
     def pack_taps(weight: Tensor) -> Tensor:
         return F.pad(weight.permute(2, 1, 0).to(kind), (0, wide - width, 0, wide - width)).contiguous()
@@ -50,8 +55,8 @@ def pack_between_frames(
     sun_weight: Tensor, shift: Tensor, out: Tensor, out_bias: Tensor, fraction: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, ...]:
     """Of `reference.between_frames`: sun (S, W), shift (B, M, C, W), out (W·W + W·Q,), its bias (W + Q,), fraction."""
-    width, rays = sun_weight.shape
-    extra = out.shape[0] - width
+    width, rays = sizes_of(sun_weight)
+    extra = sizes_of(out)[0] - width
     wide, wider = padded(width), padded(extra)
     square = pack_matrix(out[:width].T, wide, wide, kind)
     beside = pack_matrix(out[width:].T, wide, wider, kind)
@@ -67,7 +72,7 @@ def pack_between_frames(
 
 def pack_conv_shuffle(weight: Tensor, bias: Tensor, columns: int, kind: torch.dtype) -> tuple[Tensor, Tensor]:
     """Of `reference.conv_shuffle`: weight (k², W, outputs), bias (outputs,), outputs a multiple of `columns`."""
-    outputs, inputs, size, _ = weight.shape
+    outputs, inputs, size, _ = sizes_of(weight)
     whole = -(-outputs // columns) * columns
     flat = weight.permute(2, 3, 1, 0).reshape(size * size, inputs, outputs).to(kind)
     packed = F.pad(flat, (0, whole - outputs, 0, padded(inputs) - inputs)).contiguous()
@@ -78,7 +83,7 @@ def pack_residual_block(
     first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, ...]:
     """Of `reference.residual_block`: two weights (9, W, W), each with its bias (W,)."""
-    width = first.shape[0]
+    width = sizes_of(first)[0]
     wide = padded(width)
 
     def pack(weight: Tensor) -> Tensor:

@@ -25,13 +25,16 @@ WIDEST: Final = 64  # the tuning table is for products of at most so many channe
 PRECISIONS: Final = {torch.float32: "ieee", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-def on_kernels(model: Model, dtype: torch.dtype = torch.float32) -> nn.Module | None:
-    """A copy of `model` on the kernels, its residual branch in `dtype`; None where they do not fit it."""
+def on_kernels(model: Model, dtype: torch.dtype = torch.float32, calls: Any = operators) -> nn.Module | None:
+    """A copy of `model` on the kernels, its residual branch in `dtype`; None where they do not fit it.
+
+    `calls` has the operators by name: the kernels' own, or those of `gfs_sr.kernels.packed`.
+    """
     if isinstance(model, Factorized) and _fits(model):
-        return KernelFactorized(model, dtype).eval()
+        return KernelFactorized(model, dtype, calls).eval()
     if isinstance(model, Fused) and model.settings.width <= WIDEST:
         copy = deepcopy(model)
-        copy.residual = KernelResidual(model.residual, dtype)  # type: ignore[assignment]  # called as the plain one is
+        copy.residual = KernelResidual(model.residual, dtype, calls)  # type: ignore[assignment]  # called as the plain one is
         return copy.eval()
     return None
 
@@ -46,13 +49,14 @@ def _fits(model: Factorized) -> bool:
 class KernelBlock(nn.Module):
     """`ResidualBlock` in VALID."""
 
-    def __init__(self, block: ResidualBlock) -> None:
+    def __init__(self, block: ResidualBlock, calls: Any) -> None:
         super().__init__()
+        self.calls = calls
         self.first, self.second, self.scale = block.first, block.second, float(block.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add what the block has to say."""
-        result: Tensor = operators.residual_block(
+        result: Tensor = self.calls.residual_block(
             x,
             self.first.weight,
             self.first.bias,
@@ -71,8 +75,9 @@ class KernelFactorized(nn.Module):
     zeros: Tensor
     endless: Tensor
 
-    def __init__(self, model: Factorized, dtype: torch.dtype) -> None:
+    def __init__(self, model: Factorized, dtype: torch.dtype, calls: Any) -> None:
         super().__init__()
+        self.calls = calls
         self.dtype = dtype
         self.precision = PRECISIONS[dtype]
         self.margin = model.margin
@@ -80,7 +85,7 @@ class KernelFactorized(nn.Module):
         self.base: Interpolation | None = deepcopy(model.base) if model.settings.baseline_residual else None
         self.residual = FoldedResidual(model.residual).to(dtype)
         self.residual.blocks = nn.ModuleList(
-            KernelBlock(block) for block in self.residual.blocks if isinstance(block, ResidualBlock)
+            KernelBlock(block, calls) for block in self.residual.blocks if isinstance(block, ResidualBlock)
         )
         channels = len(model.settings.variables)
         # model units are given out: bounds hold in physical ones, which the runtime knows
@@ -94,7 +99,7 @@ class KernelFactorized(nn.Module):
         inner = crop(coarse, self.rest)
         B, frames, C, H, W = inner.shape
         look = [(layer.weight, layer.bias) for layer in residual.look]
-        x = operators.temporal_stack(
+        x = self.calls.temporal_stack(
             inner.reshape(B, frames, C, H * W).to(self.dtype),
             *(each for pair in look for each in pair),
             residual.time_tail.weight[:, :, 0, 0],
@@ -110,9 +115,9 @@ class KernelFactorized(nn.Module):
         tail = residual.tail
         fine: Tensor
         if self.base is None:
-            fine = operators.conv_shuffle(features, tail.weight, tail.bias, s, self.precision).float()
+            fine = self.calls.conv_shuffle(features, tail.weight, tail.bias, s, self.precision).float()
         else:
-            fine = operators.conv_shuffle_fine(
+            fine = self.calls.conv_shuffle_fine(
                 features, tail.weight, tail.bias, self._interpolated_from(coarse), self.base.space.weight[:, 0],
                 self.ones, self.zeros, -self.endless, self.endless, s, self.precision,
             )  # fmt: skip
@@ -136,13 +141,13 @@ class KernelFactorized(nn.Module):
 class KernelResidual(nn.Module):
     """`Residual` of `fused`: all fine times between two frames in one pass, every block of the trunk in one."""
 
-    def __init__(self, residual: Residual, dtype: torch.dtype) -> None:
+    def __init__(self, residual: Residual, dtype: torch.dtype, calls: Any) -> None:
         super().__init__()
         plain = deepcopy(residual).to(dtype)
         plain.trunk.blocks = nn.ModuleList(
-            KernelBlock(block) for block in plain.trunk.blocks if isinstance(block, ResidualBlock)
+            KernelBlock(block, calls) for block in plain.trunk.blocks if isinstance(block, ResidualBlock)
         )
-        self.plain = _PassBetween(plain)
+        self.plain = _PassBetween(plain, calls)
         self.dtype = dtype
 
     def forward(self, **inputs: Any) -> Tensor:
@@ -158,8 +163,9 @@ class KernelResidual(nn.Module):
 class _PassBetween(Residual):
     """Features at every fine time are linear between the frames' own and 4·θ·(1 - θ) of what the hidden layer adds."""
 
-    def __init__(self, residual: Residual) -> None:
+    def __init__(self, residual: Residual, calls: Any) -> None:
         nn.Module.__init__(self)
+        self.calls = calls
         self.trunk, self.between, self.head = residual.trunk, residual.between, residual.head
         self.linear, self.keys, self.left = residual.linear, residual.keys, residual.left
 
@@ -186,7 +192,7 @@ class _PassBetween(Residual):
         inner = crop_space(features[:, 1:-1], 1)
         shift = times[:, :, None] + kinds[:, None]  # (B or 1, M, C, width)
         out, bias = between.out.weight[:, :, 0, 0], between.out.bias
-        at_times, raw = operators.between_frames(
+        at_times, raw = self.calls.between_frames(
             pair.flatten(4),
             inner.flatten(4),
             sun.flatten(4),

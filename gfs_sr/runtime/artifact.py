@@ -31,6 +31,7 @@ WEIGHTS = "weights.safetensors"
 MODEL = "model"  # the role of the graph that refines
 MEAN, DENOISER = "mean", "denoiser"  # of the graphs that draw members, in place of `model`: see contract.Denoising
 FRAME = "frame"  # of the graph for frames on their own: see Contract.for_frames
+PLUGINS = "plugins"  # of the graph for TensorRT that has our kernels as nodes: see export.plugins
 ENGINES = "engines"  # built on the user's machine, so no digest of theirs can be in the manifest
 BUNDLED = Path(__file__).parent / "bundled"
 ALIASES = "aliases.json"  # {"default": "fused-node", …}: names that stand for one of the bundled folders

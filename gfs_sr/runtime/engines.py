@@ -8,7 +8,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gfs_sr.errors import BackendNotInstalled, EngineMismatch
-from gfs_sr.runtime.artifact import Artifact, digest
+from gfs_sr.kernels.digest import kernels_digest
+from gfs_sr.runtime.artifact import MODEL, PLUGINS, Artifact, digest
 
 INSTALL: Final = (
     "on a machine with an NVIDIA GPU: `pip install tensorrt` (it fetches NVIDIA's libraries from NVIDIA's own index), "
@@ -37,6 +38,12 @@ class Sidecar(BaseModel):
     graph_sha256: str  # of the ONNX graph it was built from
     precision: str
     device: Device
+    kernels_sha256: str = ""  # of our kernels within the engine; empty where it has none
+
+    @property
+    def graph_file(self) -> str:
+        """The graph it was built from, in the artifact."""
+        return f"graphs/{PLUGINS if self.kernels_sha256 else MODEL}.onnx"
 
     @classmethod
     def path_of(cls, engine: Path) -> Path:
@@ -57,8 +64,13 @@ def check_engine(artifact: Artifact, engine: Path, device: Device) -> Sidecar:
         raise EngineMismatch("the engine has no readable sidecar", str(path), REBUILD) from error
     if digest(engine) != sidecar.engine_sha256:
         raise EngineMismatch("the engine's bytes are not those its sidecar promises", str(engine), REBUILD)
-    if sidecar.graph_sha256 != artifact.manifest.files["graphs/model.onnx"].sha256:
+    graph = artifact.manifest.files.get(sidecar.graph_file)
+    if graph is None or sidecar.graph_sha256 != graph.sha256:
         raise EngineMismatch("the engine was built from another graph than this artifact's", str(engine), REBUILD)
+    if sidecar.kernels_sha256 and sidecar.kernels_sha256 != kernels_digest():
+        raise EngineMismatch(
+            "the engine holds kernels of another version than this one's", str(engine), f"{REBUILD} --plugins"
+        )
     for field in Device.model_fields:
         built, here = getattr(sidecar.device, field), getattr(device, field)
         if built != here:

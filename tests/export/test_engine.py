@@ -126,6 +126,32 @@ def test_an_engine_is_built_strongly_typed_without_tf32_for_the_profile(
     config.create_timing_cache.assert_called_with(b"timings")
 
 
+def test_plugins_are_known_before_the_graph_is_parsed(
+    artifact: Artifact, tensorrt: MagicMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    from gfs_sr.kernels import tensorrt_plugins
+
+    tensorrt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS = 2
+    parse = tensorrt.OnnxParser.return_value.parse_from_file
+    seen = []
+    monkeypatch.setattr(tensorrt_plugins, "register_plugins", lambda: seen.append(parse.called))
+    profile = plan_profile(artifact.contract, (1, 4, 4), (1, 1, 1))
+    assert build_engine(artifact.graph(), profile, None, plugins=True) == (b"plan", DEVICE)
+    assert seen == [False]
+    tensorrt.Builder.return_value.create_network.assert_called_once_with(1 << 1 | 1 << 2)
+
+
+def test_a_tensorrt_without_plugins_compiled_ahead_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    from gfs_sr.kernels.tensorrt_plugins import register_plugins
+
+    old = MagicMock(spec=["__version__"], __version__="10.7.0")
+    monkeypatch.setitem(sys.modules, "tensorrt", old)
+    with pytest.raises(BackendNotInstalled, match=r"10\.7\.0 has no plugins"):
+        register_plugins("sm_90", 2)
+
+
 def test_a_graph_tensorrt_cannot_read_is_refused_with_its_reasons(artifact: Artifact, tensorrt: MagicMock) -> None:
     parser = tensorrt.OnnxParser.return_value
     parser.parse_from_file.return_value = False

@@ -76,14 +76,19 @@ def used() -> dict[str, set[str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    """What the bindings say of each name; null where there is none."""
-    folder = tmp_path_factory.mktemp("null")
+def null_libraries(folder: Path) -> Path:
+    """Fill `folder` with libraries that answer null."""
     source = folder / "null.c"
     source.write_text("".join(f"void *{name}() {{ return 0; }}\n" for name in FUNCTIONS))
     for library in LIBRARIES:
         subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / library, source], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
+    """What the bindings say of each name; null where there is none."""
+    folder = null_libraries(tmp_path_factory.mktemp("null"))
     paths = [*used(), "BuilderFlag.FP16", "Builder.no_such_method"]
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READ, json.dumps(paths)],

@@ -49,7 +49,7 @@ def test_without_tensorrt_the_artifact_is_whole_and_the_command_says_how_to_get_
 
 def test_a_graph_tensorrt_would_refuse_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(make_checkpoint(INTERPOLATION), tmp_path / "small.ckpt")
-    monkeypatch.setattr(trt, "tensorrt_objections", lambda graph: (Objection("node_7", "Det", "unknown"),))
+    monkeypatch.setattr(trt, "tensorrt_objections", lambda graph, plugins: (Objection("node_7", "Det", "unknown"),))
     with pytest.raises(BackendFailed, match=r"Det \(node_7\): unknown"):
         trt.export_engine(tmp_path / "small.ckpt", tmp_path / "small")
     assert [path.name for path in tmp_path.iterdir()] == ["small.ckpt"]
