@@ -101,11 +101,12 @@ BENCH=("${TESTS[@]}" --benchmark-enable --record --results "$RESULTS")
 if ! has pytest; then
   note tests skipped 0 "no pytest: run benchmarks/gpu.sh --wheels where there is internet, and carry $WHEELS"
 elif [ "$GPU" = no ]; then
-  for name in test-kernels plugins test-parity bench-kernels bench-device; do
+  for name in test-kernels plugins test-parity bench-kernels bench-device bench-cycle; do
     note "$name" skipped 0 "PyTorch sees no CUDA device"
   done
   if [ "$DRY" = yes ] && has pytest_benchmark; then
     step smoke 240 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-smoke.json" benchmarks/bench_kernels.py -k residual
+    has zarr && has gfs_sr._core && step smoke-cycle 120 "${BENCH[@]}" benchmarks/bench_cycle.py
   fi
 else
   if has triton; then
@@ -122,6 +123,11 @@ else
   if has pytest_benchmark; then
     step bench-kernels 110 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-kernels.json" benchmarks/bench_kernels.py
     step bench-device 200 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-device.json" benchmarks/bench_device.py
+    if has zarr && has gfs_sr._core; then
+      step bench-cycle 120 "${BENCH[@]}" --benchmark-json "$RESULTS/bench-cycle.json" benchmarks/bench_cycle.py
+    else
+      note bench-cycle skipped 0 "needs zarr and the compiled core"
+    fi
   else
     note bench skipped 0 "no pytest-benchmark: run benchmarks/gpu.sh --wheels where there is internet, and carry $WHEELS"
   fi
