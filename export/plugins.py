@@ -61,7 +61,6 @@ def write_plugin_graph(checkpoint: Checkpoint, contract: Contract, path: Path, w
     with _nodes():
         graph = write_graph(network, contract, path, min(OPSET, TRACED_OPSET))
     _fold(graph)
-    _cancel_transposes(graph.graph)
     simplify(graph)
     onnx.save(graph, path)
     return graph
@@ -124,25 +123,6 @@ def _fold(graph: onnx.ModelProto) -> None:
     kept = [node for node in graph.graph.node if not gone & set(node.output)]
     del graph.graph.node[:]
     graph.graph.node.extend(kept)
-
-
-def _cancel_transposes(body: onnx.GraphProto) -> None:
-    """Blocks that follow each other hand on images channels-last, without turning them back and forth."""
-    makers: dict[str, onnx.NodeProto] = {}
-    renamed: dict[str, str] = {}
-    for node in body.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
-        makers.update(dict.fromkeys(node.output, node))
-        inner = makers.get(node.input[0]) if node.op_type == "Transpose" else None
-        if inner is not None and inner.op_type == "Transpose":
-            first, second = _order(inner), _order(node)
-            if [first[axis] for axis in second] == list(range(len(second))):
-                renamed[node.output[0]] = inner.input[0]
-
-
-def _order(node: onnx.NodeProto) -> list[int]:
-    return list(onnx.helper.get_attribute_value(node.attribute[0]))
 
 
 def run_on_references(graph: onnx.ModelProto, inputs: Mapping[str, Array]) -> Mapping[str, Array]:

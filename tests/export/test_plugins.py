@@ -68,6 +68,13 @@ def test_weights_of_our_nodes_are_constants_as_the_kernels_read_them(tmp_path):
     assert [constants[name] for name in block.input[1:]] == [(9, 16, 16), (16,), (9, 16, 16), (16,)]
 
 
+def test_blocks_hand_on_images_as_they_lie(tmp_path):
+    checkpoint = make_checkpoint(SMALL | {"family": "fused"}, spread=0.1)
+    graph = write_plugin_graph(checkpoint, checkpoint.contract, tmp_path / "plugins.onnx", "test")
+    first, second = (node for node in graph.graph.node if node.op_type == "packed_residual_block")
+    assert second.input[0] == first.output[0]
+
+
 @pytest.mark.parametrize(("family", "precision"), [("interpolation", "fp32"), ("fused", "int8")])
 def test_what_the_plugins_do_not_take_is_refused(family, precision, tmp_path):
     config = {"family": family, "variables": ["t2m"], "scale_factor": 2, "time_factor": 2}
