@@ -4,12 +4,14 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "masking.h"
 #include "noise.h"
 #include "tiling.h"
+#include "winograd.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -303,6 +305,36 @@ void fill_channels_checked(std::uint64_t key, const py::object& lat, const py::o
                   is_uniform ? Distribution::uniform : Distribution::normal, channels, numbers, threads);
 }
 
+WinogradConvolution convolution_checked(const py::object& weight, const py::object& bias, bool relu) {
+    const auto shape = py::reinterpret_borrow<py::array>(weight);
+    if (!py::isinstance<py::array>(weight) || shape.ndim() != 4) {
+        throw InvalidArgument("weight is no array of (outputs, inputs, 3, 3)");
+    }
+    const py::array own = checked(weight, "weight", 'f', 4, {shape.shape(0), shape.shape(1), 3, 3});
+    const py::array constant = per_channel(bias, "bias", own.shape(0));
+    return {view<float>(own).data(), view<float>(constant).data(), own.shape(0), own.shape(1), relu};
+}
+
+void convolve_checked(const WinogradConvolution& convolution, const py::object& source_object,
+                      const py::object& target_object, const py::object& skip_object, WinogradWorkspace& workspace,
+                      int threads) {
+    const auto shape = py::reinterpret_borrow<py::array>(source_object);
+    if (!py::isinstance<py::array>(source_object) || shape.ndim() != 4 || shape.shape(2) < 3 || shape.shape(3) < 3) {
+        throw InvalidArgument("source is no array of (frames, inputs, 3 or more rows, 3 or more columns)");
+    }
+    const py::ssize_t frames = shape.shape(0), height = shape.shape(2), width = shape.shape(3);
+    const py::array source = checked(source_object, "source", 'f', 4, {frames, convolution.inputs(), height, width});
+    py::array target = checked(target_object, "target", 'f', 4, {frames, convolution.outputs(), height - 2, width - 2});
+    std::optional<py::array> skip;
+    if (!skip_object.is_none()) {
+        const py::ssize_t margin = 2 * (WinogradConvolution::skip_margin - 1);
+        skip = checked(skip_object, "skip", 'f', 4, {frames, convolution.outputs(), height + margin, width + margin});
+    }
+    auto* first = static_cast<float*>(target.mutable_data());
+    const py::gil_scoped_release unlocked;
+    convolution.run(view<float>(source).data(), skip ? view<float>(*skip).data() : nullptr, frames, height, width, first, workspace, threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -344,6 +376,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("philox", &philox, "counter"_a, "key"_a);
     m.def("fill_normals", &fill_normals_checked, "key"_a, "lat"_a, "lon"_a, "step"_a, "out"_a, "threads"_a);
     m.def("fill_channels", &fill_channels_checked, "key"_a, "lat"_a, "lon"_a, "is_uniform"_a, "out"_a, "threads"_a);
+    py::class_<WinogradWorkspace>(m, "WinogradWorkspace").def(py::init<>());
+    py::class_<WinogradConvolution>(m, "WinogradConvolution")
+        .def(py::init(&convolution_checked), "weight"_a, "bias"_a, "relu"_a)
+        .def("run", &convolve_checked, "source"_a, "target"_a, "skip"_a, "workspace"_a, "threads"_a);
+    m.def("winograd_lanes", &winograd_lanes);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});
         py::array_t<std::uint16_t> half(source.size());

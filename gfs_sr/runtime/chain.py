@@ -79,7 +79,7 @@ def check_chain(space: Contract, in_time: Contract, *, has_frames: bool) -> None
     if not in_time.keeps_frames:
         raise UsageError(
             f"{in_time.name} refines space {in_time.scale_factor} times and is no model of time alone",
-            "--time-model", "give a model of the families temdeep or temdeep_narrow",
+            "--time-model", "give a model of the families temdeep, temdeep_narrow or rife",
         )  # fmt: skip
     if space.keeps_frames or (space.time_factor > 1 and not has_frames):
         raise UsageError(

@@ -83,7 +83,9 @@ def test_auto_says_which_backend_it_took(artifact: Artifact) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones(artifact: Artifact) -> None:
-    with pytest.raises(UsageError, match=r"auto, torch, torch-cuda, .*onnxruntime, .*openvino, tensorrt"):
+    with pytest.raises(
+        UsageError, match=r"auto, torch, torch-cuda, .*onnxruntime, .*openvino, openvino-winograd, tensorrt"
+    ):
         open_backend("caffe", artifact)
 
 

@@ -24,7 +24,8 @@ from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array
 from gfs_sr.runtime.backends.registry import make_backend
 from gfs_sr.runtime.backends.signature import signature_of
 
-ORDER: Final = ("onnxruntime", "openvino")  # where nothing is measured; torch is never taken unasked: it starts slowly
+# where nothing is measured; torch is never taken unasked: it starts slowly
+ORDER: Final = ("onnxruntime", "openvino", "openvino-winograd")
 MEASURE: Final = "GFS_SR_MEASURE"  # environment: `off` takes the first of ORDER that can run the artifact
 CACHE: Final = "GFS_SR_CACHE"  # environment: folder of what was measured
 MOST_SECONDS: Final = 2.0  # all engines together; a model too slow for that is not measured
@@ -80,7 +81,9 @@ def choose_engine(artifact: Artifact, threads: int | None = None) -> Choice:
 
 def candidates(artifact: Artifact) -> tuple[str, ...]:
     """Engines of `ORDER` that are installed and have the artifact's precision; the plain install's where none is."""
-    names = [name for name in ORDER if find_spec(name) is not None]
+    names = [name for name in ORDER if find_spec(_package(name)) is not None]
+    if artifact.contract.precision != "fp32":
+        names = [name for name in names if name != "openvino-winograd"]
     if artifact.contract.precision == "bf16":
         names = [name for name in names if name != "onnxruntime"]  # it has no bf16 convolution on CPUs
     return tuple(names) or ORDER[:1]
@@ -181,10 +184,15 @@ def _key(artifact: Artifact, names: Sequence[str], threads: int | None) -> str:
     facts = [artifact.sha256, __version__, processor(), str(os.cpu_count()), str(threads)]
     for name in names:
         try:
-            facts.append(f"{name} {version(name)}")
+            facts.append(f"{name} {version(_package(name))}")
         except PackageNotFoundError:  # installed by other means than a package
             facts.append(name)
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+
+
+def _package(engine: str) -> str:
+    """What has to be installed for it."""
+    return engine.partition("-")[0]
 
 
 def processor() -> str:

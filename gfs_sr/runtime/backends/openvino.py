@@ -68,11 +68,14 @@ class OpenVinoBackend(Backend):
 
         model = self._model.clone()
         model.reshape({name: list(shape) for name, shape in shapes.items()})
+        model = self._rewritten(model)
         settings: dict[str, Any] = {
             # left alone it computes everything in bf16 where the processor can, the interpolation included; tensors
             # that the graph itself declares as bf16 stay so
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
+            # threads that gather, scatter and convolve beside it would be tied to the one core of the thread that calls
+            "ENABLE_CPU_PINNING": False,
         }
         if self.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.threads
@@ -86,6 +89,10 @@ class OpenVinoBackend(Backend):
                 "use --backend onnxruntime",
             )
         return compiled.create_infer_request()
+
+    def _rewritten(self, model: Any) -> Any:
+        """The model of one shape as it is to be compiled."""
+        return model
 
     def _deactivate(self) -> None:
         self._requests.clear()

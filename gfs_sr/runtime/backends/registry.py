@@ -15,6 +15,7 @@ BACKENDS: Final = {  # name -> module and class
     "onnxruntime-cuda": ("gfs_sr.runtime.backends.onnxruntime_gpu", "CudaBackend"),
     "onnxruntime-tensorrt": ("gfs_sr.runtime.backends.onnxruntime_gpu", "TensorRtProviderBackend"),
     "openvino": ("gfs_sr.runtime.backends.openvino", "OpenVinoBackend"),
+    "openvino-winograd": ("gfs_sr.runtime.backends.openvino_winograd", "OpenVinoWinogradBackend"),
     "tensorrt": ("gfs_sr.runtime.backends.tensorrt", "TensorRtBackend"),
 }
 

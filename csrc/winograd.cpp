@@ -1,0 +1,155 @@
+#include "winograd.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+
+#include "thread_pool.h"
+
+namespace gfs_sr {
+
+using ConvolveStrip = void (*)(const WinogradJob&, const WinogradStrip&, float*);
+
+namespace lanes4 {
+void convolve_strip(const WinogradJob&, const WinogradStrip&, float*);
+}
+#if defined(__x86_64__)
+namespace lanes8 {
+void convolve_strip(const WinogradJob&, const WinogradStrip&, float*);
+}
+namespace lanes16 {
+void convolve_strip(const WinogradJob&, const WinogradStrip&, float*);
+}
+#endif
+
+namespace {
+
+constexpr std::int64_t planes = 36;
+constexpr std::int64_t widest = 16;
+constexpr std::int64_t strip_tiles = 192;  // planes of a strip then fit the second cache with its weights passing by
+
+struct Kernel {
+    int lanes;
+    ConvolveStrip convolve_strip;
+};
+
+Kernel kernel() {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) return {16, lanes16::convolve_strip};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {8, lanes8::convolve_strip};
+#endif
+    return {4, lanes4::convolve_strip};
+}
+
+std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
+
+// Rows of tiles in a strip: as many as fit, but so that few lanes of the last vector stay idle.
+std::int64_t rows_of_strip(std::int64_t tile_columns, std::int64_t tile_rows, std::int64_t lanes) {
+    std::int64_t best = 1;
+    double idle = 1e9;
+    for (std::int64_t rows = 1; rows <= tile_rows && (rows == 1 || rows * tile_columns <= strip_tiles); ++rows) {
+        const std::int64_t tiles = rows * tile_columns;
+        const double own = static_cast<double>(round_up(tiles, lanes)) / static_cast<double>(tiles);
+        if (own <= idle) {
+            best = rows;
+            idle = own;
+        }
+    }
+    return best;
+}
+
+}  // namespace
+
+int winograd_lanes() { return kernel().lanes; }
+
+void WinogradWorkspace::Release::operator()(float* memory) const { std::free(memory); }
+
+float* WinogradWorkspace::floats(std::int64_t count) {
+    if (count > count_) {
+        memory_.reset();
+        const auto bytes = static_cast<std::size_t>(round_up(count * 4, 64));
+        memory_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+        count_ = memory_ ? count : 0;
+        if (!memory_) throw std::bad_alloc();
+    }
+    return memory_.get();
+}
+
+WinogradConvolution::WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs,
+                                         std::int64_t inputs, bool relu)
+    : inputs_(inputs),
+      outputs_(outputs),
+      padded_outputs_(round_up(outputs, outputs_at_once)),
+      relu_(relu),
+      weights_(static_cast<std::size_t>(planes * round_up(outputs, outputs_at_once) * inputs)),
+      bias_(bias, bias + outputs) {
+    // G of the points 0, ±1/√2, ±√2, infinity: powers of the point over its distances from the others
+    const double a = std::sqrt(0.5), b = std::sqrt(2.0);
+    double g[6][3] = {{1, 0, 0}, {}, {}, {}, {}, {0, 0, 1}};
+    const double point[4] = {a, -a, b, -b};
+    for (int i = 0; i < 4; ++i) {
+        const double square = point[i] * point[i], other = i < 2 ? 2.0 : 0.5;
+        const double distance = 2 * square * (square - other);
+        for (int power = 0; power < 3; ++power) g[i + 1][power] = std::pow(point[i], power) / distance;
+    }
+    for (std::int64_t k = 0; k < outputs; ++k) {
+        for (std::int64_t c = 0; c < inputs; ++c) {
+            const float* w = weight + (k * inputs + c) * 9;
+            for (std::int64_t i = 0; i < 6; ++i) {
+                for (std::int64_t j = 0; j < 6; ++j) {
+                    double sum = 0;
+                    for (std::int64_t y = 0; y < 3; ++y) {
+                        for (std::int64_t x = 0; x < 3; ++x) sum += g[i][y] * g[j][x] * static_cast<double>(w[3 * y + x]);
+                    }
+                    const std::int64_t block = ((i * 6 + j) * padded_outputs_ + k / outputs_at_once * outputs_at_once) * inputs;
+                    weights_[static_cast<std::size_t>(block + c * outputs_at_once + k % outputs_at_once)] =
+                        static_cast<float>(sum);
+                }
+            }
+        }
+    }
+}
+
+void WinogradConvolution::run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width,
+                              float* target, WinogradWorkspace& workspace, int threads) const {
+    if (height < 3 || width < 3) throw std::invalid_argument("a 3x3 convolution needs three rows and three columns");
+    if (frames == 0) return;
+    const Kernel chosen = kernel();
+    WinogradJob job{};
+    job.source = source;
+    job.skip = skip;
+    job.target = target;
+    job.weights = weights_.data();
+    job.bias = bias_.data();
+    job.relu = relu_;
+    job.inputs = inputs_;
+    job.outputs = outputs_;
+    job.padded_outputs = padded_outputs_;
+    job.height = height;
+    job.width = width;
+    job.tile_rows = (height - 2 + tile - 1) / tile;
+    job.tile_columns = (width - 2 + tile - 1) / tile;
+    const std::int64_t all_rows = frames * job.tile_rows;
+    const std::int64_t rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes);
+    job.plane_row = round_up(rows * job.tile_columns, widest) + widest;  // lanes beyond the last tile are written too
+    // planes a multiple of 4096 bytes apart would fall on the same lines of the first cache
+    job.input_plane = inputs_ * job.plane_row + 5 * widest;
+    job.output_plane = padded_outputs_ * job.plane_row + 5 * widest;
+    job.phase_step = round_up(job.tile_columns + 1, widest) + widest;
+    const std::int64_t floats = planes * (job.input_plane + job.output_plane) + 6 * tile * job.phase_step;
+    const std::int64_t strips = (all_rows + rows - 1) / rows;
+    const int workers = useful_threads(threads, frames * outputs_ * height * width);
+    float* const memory = workspace.floats(workers * floats);
+    std::atomic<std::int64_t> next{0};
+    parallel_for(workers, workers, [&](std::int64_t worker) {
+        for (std::int64_t strip = next++; strip < strips; strip = next++) {
+            chosen.convolve_strip(job, {strip * rows, std::min(all_rows, (strip + 1) * rows)},
+                                  memory + worker * floats);
+        }
+    });
+}
+
+}  // namespace gfs_sr

@@ -1,0 +1,71 @@
+// 3x3 convolution without padding by Winograd's F(4x4, 3x3): a quarter of the multiplications of the plain one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace gfs_sr {
+
+// One convolution of one batch: shapes, and how its workspace is laid out.
+struct WinogradJob {
+    const float* source;  // (frames, inputs, height, width)
+    const float* skip;    // (frames, outputs, height + 2, width + 2), or none
+    float* target;        // (frames, outputs, height - 2, width - 2)
+    const float* weights;
+    const float* bias;
+    bool relu;
+    std::int64_t inputs, outputs, padded_outputs, height, width;
+    std::int64_t tile_rows, tile_columns;  // of one frame
+    std::int64_t plane_row;                // floats from one channel of a plane to the next: tiles of a strip, padded
+    std::int64_t input_plane, output_plane;
+    std::int64_t phase_step;
+};
+
+// Tile rows, counted through all frames.
+struct WinogradStrip {
+    std::int64_t first, stop;
+};
+
+// Memory that convolutions share, one after the other: it grows to the largest of them and stays.
+class WinogradWorkspace {
+   public:
+    float* floats(std::int64_t count);  // at least so many, aligned to 64 bytes; what they held before is lost
+
+   private:
+    struct Release {
+        void operator()(float* memory) const;
+    };
+    std::unique_ptr<float[], Release> memory_;
+    std::int64_t count_ = 0;
+};
+
+// Weights are transformed once, when it is made.
+class WinogradConvolution {
+   public:
+    static constexpr std::int64_t tile = 4;             // outputs of one tile along each axis
+    static constexpr std::int64_t outputs_at_once = 8;  // channels whose weights lie side by side
+    static constexpr std::int64_t skip_margin = 2;      // cells that a residual block's two convolutions use up
+
+    // `weight` is (outputs, inputs, 3, 3), `bias` one value for each output.
+    WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs, std::int64_t inputs, bool relu);
+
+    // source (frames, inputs, height, width) -> target (frames, outputs, height - 2, width - 2); threads 0: all. A `skip`
+    // of (frames, outputs, height + 2, width + 2), or none, is added without its margin, after the ReLU.
+    void run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width, float* target,
+             WinogradWorkspace& workspace, int threads) const;
+
+    std::int64_t inputs() const { return inputs_; }
+    std::int64_t outputs() const { return outputs_; }
+
+   private:
+    std::int64_t inputs_, outputs_, padded_outputs_;
+    bool relu_;
+    std::vector<float> weights_;  // (36, padded outputs / 8, inputs, 8)
+    std::vector<float> bias_;
+};
+
+// Lanes of the vectors that `run` computes with here: 16, 8 or 4.
+int winograd_lanes();
+
+}  // namespace gfs_sr

@@ -1,0 +1,245 @@
+// The convolution of winograd.h in vectors of LANES floats; each processor's own file includes this once.
+//
+// A strip of tiles goes through three steps: inputs become 36 planes of (channel, tile), each plane is multiplied by its
+// weights, 36 planes of (output, tile) become outputs. Lanes are tiles.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "winograd.h"
+
+namespace gfs_sr {
+namespace GFS_SR_LANES_NAMESPACE {
+
+inline constexpr std::int64_t lanes = GFS_SR_LANES;
+inline constexpr std::int64_t wide = GFS_SR_LANES >= 8 ? 3 : 2;  // vectors of tiles in the registers of one product
+inline constexpr std::int64_t cell = WinogradConvolution::tile;
+inline constexpr std::int64_t points = 6;
+static_assert(WinogradConvolution::outputs_at_once % GFS_SR_OUTPUTS == 0);
+
+using Vector = float __attribute__((vector_size(GFS_SR_LANES * sizeof(float))));
+using Indices = std::int32_t __attribute__((vector_size(GFS_SR_LANES * sizeof(float))));
+
+inline Vector load(const float* source) {
+    Vector value;
+    std::memcpy(&value, source, sizeof value);
+    return value;
+}
+
+inline void store(float* target, Vector value) { std::memcpy(target, &value, sizeof value); }
+
+template <typename Index, int... i>
+constexpr Indices listed(Index index, std::integer_sequence<int, i...>) {
+    return Indices{index(i)...};
+}
+
+template <typename Index>
+constexpr Indices indices(Index index) {
+    return listed(index, std::make_integer_sequence<int, GFS_SR_LANES>{});
+}
+
+// Floats x[4i + j] of four vectors become vector j.
+inline void split_by_four(const float* source, Vector* phase) {
+    constexpr int half = GFS_SR_LANES / 2;
+    constexpr Indices even = indices([](int i) { return i < half ? 4 * i : 4 * (i - half) + 2; });
+    constexpr Indices odd = indices([](int i) { return i < half ? 4 * i + 1 : 4 * (i - half) + 3; });
+    constexpr Indices low = indices([](int i) { return i < half ? i : i + half; });
+    constexpr Indices high = indices([](int i) { return i < half ? i + half : i + 2 * half; });
+    const Vector a = load(source), b = load(source + lanes), c = load(source + 2 * lanes), d = load(source + 3 * lanes);
+    const Vector first_even = __builtin_shuffle(a, b, even), first_odd = __builtin_shuffle(a, b, odd);
+    const Vector second_even = __builtin_shuffle(c, d, even), second_odd = __builtin_shuffle(c, d, odd);
+    phase[0] = __builtin_shuffle(first_even, second_even, low);
+    phase[1] = __builtin_shuffle(first_odd, second_odd, low);
+    phase[2] = __builtin_shuffle(first_even, second_even, high);
+    phase[3] = __builtin_shuffle(first_odd, second_odd, high);
+}
+
+// The other way round.
+inline void join_by_four(const Vector* phase, float* target) {
+    constexpr int half = GFS_SR_LANES / 2;
+    constexpr Indices low = indices([](int i) { return i % 2 * GFS_SR_LANES + i / 2; });
+    constexpr Indices high = indices([](int i) { return i % 2 * GFS_SR_LANES + half + i / 2; });
+    constexpr auto pair = [](int i) { return i % 4 / 2 * GFS_SR_LANES + i / 4 * 2 + i % 2; };
+    constexpr Indices first = indices(pair);
+    constexpr Indices second = indices([=](int i) { return pair(i) + half; });
+    const Vector low01 = __builtin_shuffle(phase[0], phase[1], low), high01 = __builtin_shuffle(phase[0], phase[1], high);
+    const Vector low23 = __builtin_shuffle(phase[2], phase[3], low), high23 = __builtin_shuffle(phase[2], phase[3], high);
+    store(target, __builtin_shuffle(low01, low23, first));
+    store(target + lanes, __builtin_shuffle(low01, low23, second));
+    store(target + 2 * lanes, __builtin_shuffle(high01, high23, first));
+    store(target + 3 * lanes, __builtin_shuffle(high01, high23, second));
+}
+
+// Source: Cook and Toom's construction as in Lavin and Gray 2016, at 0, ±1/√2, ±√2 and infinity: a² = 1/2, b² = 2.
+inline constexpr float a = 0.70710678118654752440F, b = 1.41421356237309504880F;
+
+inline void input_transform(const Vector* d, std::int64_t step, Vector* v, std::int64_t v_step) {
+    const Vector d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+    const Vector even_a = d4 - 2.0F * d2, odd_a = a * d3 - (2.0F * a) * d1;
+    const Vector even_b = d4 - 0.5F * d2, odd_b = b * d3 - (0.5F * b) * d1;
+    v[0] = (d0 + d4) - 2.5F * d2;
+    v[v_step] = even_a + odd_a;
+    v[2 * v_step] = even_a - odd_a;
+    v[3 * v_step] = even_b + odd_b;
+    v[4 * v_step] = even_b - odd_b;
+    v[5 * v_step] = (d1 + d5) - 2.5F * d3;
+}
+
+inline void output_transform(const Vector* m, std::int64_t step, Vector* y, std::int64_t y_step) {
+    const Vector sum_a = m[step] + m[2 * step], difference_a = a * (m[step] - m[2 * step]);
+    const Vector sum_b = m[3 * step] + m[4 * step], difference_b = b * (m[3 * step] - m[4 * step]);
+    y[0] = m[0] + sum_a + sum_b;
+    y[y_step] = difference_a + difference_b;
+    y[2 * y_step] = 0.5F * sum_a + 2.0F * sum_b;
+    y[3 * y_step] = 0.5F * difference_a + 2.0F * difference_b + m[5 * step];
+}
+
+// One input row of a tile row, by phase: phase j of tile t is x[4t + j]. What lies beyond the row counts as 0.
+inline void split_row(const float* row, std::int64_t width, std::int64_t tiles, float* phases, std::int64_t phase_step) {
+    for (std::int64_t t = 0; t < tiles + 1; t += lanes) {  // one tile more: the last one reads two cells of it
+        Vector phase[cell];
+        const std::int64_t x = cell * t;
+        if (x + cell * lanes <= width) {
+            split_by_four(row + x, phase);
+        } else {
+            alignas(64) float rest[cell * lanes] = {};
+            if (x < width) std::copy(row + x, row + width, rest);
+            split_by_four(rest, phase);
+        }
+        for (std::int64_t j = 0; j < cell; ++j) store(phases + j * phase_step + t, phase[j]);
+    }
+}
+
+inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip, float* planes, float* phases) {
+    const std::int64_t phase_step = job.phase_step, row_step = cell * phase_step;
+    for (std::int64_t c = 0; c < job.inputs; ++c) {
+        for (std::int64_t r = strip.first; r < strip.stop; ++r) {
+            const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
+            const float* image = job.source + (frame * job.inputs + c) * job.height * job.width;
+            const bool follows = r > strip.first && y > 0;  // the last two rows of the tile row above come first here
+            if (follows) {
+                std::memcpy(phases, phases + cell * row_step, static_cast<std::size_t>(2 * row_step) * sizeof(float));
+            }
+            for (std::int64_t i = follows ? 2 : 0; i < points; ++i) {
+                const std::int64_t width = y + i < job.height ? job.width : 0;
+                const float* row = width > 0 ? image + (y + i) * job.width : image;
+                split_row(row, width, job.tile_columns, phases + i * row_step, phase_step);
+            }
+            float* target = planes + c * job.plane_row + (r - strip.first) * job.tile_columns;
+            for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
+                Vector across[points * points], d[points], v[points];
+                for (std::int64_t i = 0; i < points; ++i) {
+                    const float* phase = phases + i * row_step + t;
+                    for (std::int64_t j = 0; j < cell; ++j) d[j] = load(phase + j * phase_step);
+                    d[4] = load(phase + 1);
+                    d[5] = load(phase + phase_step + 1);
+                    input_transform(d, 1, across + i * points, 1);
+                }
+                for (std::int64_t j = 0; j < points; ++j) {
+                    input_transform(across + j, points, v, 1);
+                    for (std::int64_t i = 0; i < points; ++i) {
+                        // lanes beyond the tile row are overwritten by the next one, which comes later
+                        store(target + (i * points + j) * job.input_plane + t, v[i]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <std::int64_t vectors>
+inline void multiply_block(const float* weights, const float* inputs, std::int64_t input_step, std::int64_t channels,
+                           float* products, std::int64_t product_step) {
+    Vector sum[GFS_SR_OUTPUTS][vectors] = {};
+    for (std::int64_t c = 0; c < channels; ++c) {
+        Vector x[vectors];
+        for (std::int64_t i = 0; i < vectors; ++i) x[i] = load(inputs + c * input_step + i * lanes);
+        for (std::int64_t k = 0; k < GFS_SR_OUTPUTS; ++k) {
+            const float weight = weights[c * WinogradConvolution::outputs_at_once + k];
+            for (std::int64_t i = 0; i < vectors; ++i) sum[k][i] += weight * x[i];
+        }
+    }
+    for (std::int64_t k = 0; k < GFS_SR_OUTPUTS; ++k) {
+        for (std::int64_t i = 0; i < vectors; ++i) store(products + k * product_step + i * lanes, sum[k][i]);
+    }
+}
+
+inline void multiply(const WinogradJob& job, std::int64_t vectors, const float* planes, float* products) {
+    constexpr std::int64_t together = WinogradConvolution::outputs_at_once;
+    for (std::int64_t plane = 0; plane < points * points; ++plane) {
+        const float* weights = job.weights + plane * job.padded_outputs * job.inputs;
+        for (std::int64_t first = 0; first < vectors; first += wide) {
+            const float* inputs = planes + plane * job.input_plane + first * lanes;
+            const std::int64_t count = std::min(wide, vectors - first);
+            for (std::int64_t k = 0; k < job.padded_outputs; k += GFS_SR_OUTPUTS) {
+                const float* own = weights + k / together * together * job.inputs + k % together;
+                float* target = products + plane * job.output_plane + k * job.plane_row + first * lanes;
+                switch (count) {
+                    case 1: multiply_block<1>(own, inputs, job.plane_row, job.inputs, target, job.plane_row); break;
+                    case 2: multiply_block<2>(own, inputs, job.plane_row, job.inputs, target, job.plane_row); break;
+                    default: multiply_block<wide>(own, inputs, job.plane_row, job.inputs, target, job.plane_row);
+                }
+            }
+        }
+    }
+}
+
+// What is added to row `y` of the output: the skip's cells above those of the output.
+inline const float* skipped_row(const WinogradJob& job, std::int64_t frame, std::int64_t k, std::int64_t y) {
+    const std::int64_t margin = WinogradConvolution::skip_margin;
+    const std::int64_t height = job.height - 2 + 2 * margin, width = job.width - 2 + 2 * margin;
+    return job.skip + ((frame * job.outputs + k) * height + y + margin) * width + margin;
+}
+
+inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip, const float* products) {
+    const std::int64_t height = job.height - 2, width = job.width - 2;
+    for (std::int64_t k = 0; k < job.outputs; ++k) {
+        const float bias = job.bias[k];
+        for (std::int64_t r = strip.first; r < strip.stop; ++r) {
+            const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
+            const float* source = products + k * job.plane_row + (r - strip.first) * job.tile_columns;
+            float* image = job.target + (frame * job.outputs + k) * height * width;
+            const std::int64_t rows = std::min(cell, height - y);
+            for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
+                Vector across[points * cell], m[points], out[cell * cell];
+                for (std::int64_t i = 0; i < points; ++i) {
+                    for (std::int64_t j = 0; j < points; ++j) m[j] = load(source + (i * points + j) * job.output_plane + t);
+                    output_transform(m, 1, across + i * cell, 1);
+                }
+                for (std::int64_t j = 0; j < cell; ++j) output_transform(across + j, cell, out + j, cell);
+                const std::int64_t x = cell * t, count = std::min(cell * lanes, width - x);
+                for (std::int64_t i = 0; i < rows; ++i) {
+                    for (std::int64_t j = 0; j < cell; ++j) {
+                        Vector value = out[i * cell + j] + bias;
+                        out[i * cell + j] = job.relu ? (value > 0.0F ? value : Vector{}) : value;
+                    }
+                    float* row = image + (y + i) * width + x;
+                    const float* skip = job.skip == nullptr ? nullptr : skipped_row(job, frame, k, y + i) + x;
+                    if (count == cell * lanes) {
+                        join_by_four(out + i * cell, row);
+                        for (std::int64_t j = 0; skip != nullptr && j < cell * lanes; j += lanes) {
+                            store(row + j, load(row + j) + load(skip + j));
+                        }
+                    } else {
+                        alignas(64) float rest[cell * lanes];
+                        join_by_four(out + i * cell, rest);
+                        for (std::int64_t j = 0; skip != nullptr && j < count; ++j) rest[j] += skip[j];
+                        std::copy(rest, rest + count, row);
+                    }
+                }
+            }
+        }
+    }
+}
+
+void convolve_strip(const WinogradJob& job, const WinogradStrip& strip, float* workspace) {
+    const std::int64_t tiles = (strip.stop - strip.first) * job.tile_columns;
+    float* products = workspace + points * points * job.input_plane;
+    float* phases = products + points * points * job.output_plane;
+    transform_inputs(job, strip, workspace, phases);
+    multiply(job, (tiles + lanes - 1) / lanes, workspace, products);
+    transform_outputs(job, strip, products);
+}
+
+}  // namespace GFS_SR_LANES_NAMESPACE
+}  // namespace gfs_sr
