@@ -2,12 +2,14 @@
 
 The rival is the deterministic model's field dressed with Gaussian noise that is independent in every cell. Its size is
 fitted, by variable, to the very truth that both are scored on: no real forecast could know it, so this flatters it.
+With `--packed` there is a second rival, whose noise is fitted as a user could fit it: on what the same model leaves on
+the sources of a packed training set.
 """
 
 import argparse
-import csv
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from crossvalidation.command import write_csv
+from crossvalidation.rival import SIZES, dress, fitted_sizes
 from gfs_sr.data.coarsen import Coarsening, coarsen
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.sources import open_forecast
@@ -24,11 +28,11 @@ from gfs_sr.metrics.registry import score as metrics
 from gfs_sr.metrics.scene import Scene
 from gfs_sr.runtime.request import Request
 from gfs_sr.runtime.upscaler import Upscaler
+from gfs_sr.training.field_set import FieldSet, read_packed
 
 Values = npt.NDArray[Any]
 
 POOLS: Final = (1, 4, 16)  # cells on a side
-SIZES: Final = np.geomspace(0.05, 5.0, 47)  # of the noise, in errors of the field, among which the fit chooses
 
 
 @dataclass(frozen=True)
@@ -40,26 +44,32 @@ class Line:
     frames: int
     members: int
     crps: float  # fair, units of the variable
-    crps_dressed: float
+    crps_dressed: float  # of the field with noise fitted to this truth
+    crps_user: float  # with noise fitted to other sources; no number where none has the variable
     energy: float
     energy_dressed: float
+    energy_user: float
+    noise: float  # standard deviation of the one, units of the variable
+    noise_user: float  # and of the other
     ralsd: float  # dB, of each member's spectrum from the truth's; of cells as they are alone, else no number
     ralsd_field: float  # of the deterministic field's, before noise
 
     @property
     def ratio(self) -> float:
-        """Below 1 the members are better."""
+        """Below 1 the members are better than the rival that knows the truth."""
         return self.crps / self.crps_dressed
 
+    @property
+    def ratio_user(self) -> float:
+        """Below 1 they are better than the one that could be had."""
+        return self.crps / self.crps_user
 
-def dress(field: Values, truth: Values, members: int, seed: int) -> Values:
-    """(M, ...) of `field` with the Gaussian noise whose members have the least fair CRPS."""
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_normal((members, *np.shape(field)))
+
+def best_size(field: Values, truth: Values, members: int, seed: int) -> float:
+    """Standard deviation of the noise whose members have the least fair CRPS against this truth."""
     error = float(np.sqrt(np.mean((field - truth) ** 2)))
-    scores = [float(crps(field + size * error * noise, truth).mean()) for size in SIZES]
-    best: Values = field + SIZES[int(np.argmin(scores))] * error * noise
-    return best
+    scores = [float(crps(dress(field, size * error, members, seed), truth).mean()) for size in SIZES]
+    return float(SIZES[int(np.argmin(scores))]) * error
 
 
 def pooled(fields: Values, size: int) -> Values:
@@ -70,19 +80,29 @@ def pooled(fields: Values, size: int) -> Values:
     return means
 
 
-def compare(variable: str, members: Values, field: Values, truth: Values, seed: int) -> Iterator[Line]:
+def compare(
+    variable: str, members: Values, field: Values, truth: Values, seed: int, noise_user: float = math.nan
+) -> Iterator[Line]:
     """Members (M, T, H, W) and one field (T, H, W) against the truth (T, H, W), at every scale that has room."""
-    rival = dress(field, truth, members.shape[0], seed)
+    noise = best_size(field, truth, members.shape[0], seed)
+    rivals = [dress(field, size, members.shape[0], seed) for size in (noise, noise_user)]
     for size in POOLS:
         if min(truth.shape[-2:]) < size:
             continue
-        x, dressed, y = (pooled(each, size) for each in (members, rival, truth))
+        x, dressed, user, y = (pooled(each, size) for each in (members, *rivals, truth))
         rough = [roughness(each, truth) if size == 1 else np.nan for each in (members, field)]
-        energies = [np.mean([energy_score(each[:, t], y[t]) for t in range(y.shape[0])]) for each in (x, dressed)]
+        scores = [float(crps(each, y).mean()) for each in (x, dressed, user)]
+        energies = [_energy(each, y) for each in (x, dressed, user)]
         yield Line(
-            variable, size, y.shape[0], x.shape[0], float(crps(x, y).mean()), float(crps(dressed, y).mean()),
-            float(energies[0]), float(energies[1]), float(rough[0]), float(rough[1]),
+            variable=variable, pool=size, frames=y.shape[0], members=x.shape[0],
+            crps=scores[0], crps_dressed=scores[1], crps_user=scores[2],
+            energy=energies[0], energy_dressed=energies[1], energy_user=energies[2],
+            noise=noise, noise_user=noise_user, ralsd=rough[0], ralsd_field=rough[1],
         )  # fmt: skip
+
+
+def _energy(fields: Values, truth: Values) -> float:
+    return float(np.mean([energy_score(fields[:, t], truth[t]) for t in range(truth.shape[0])]))
 
 
 def roughness(fields: Values, truth: Values) -> float:
@@ -91,8 +111,23 @@ def roughness(fields: Values, truth: Values) -> float:
     return float(metrics(["RALSD"], scene)["RALSD"])
 
 
-def score(fine: Forecast, drawing: Upscaler, deterministic: Upscaler, members: int, seed: int) -> list[Line]:
+def score(
+    fine: Forecast,
+    drawing: Upscaler,
+    deterministic: Upscaler,
+    members: int,
+    seed: int,
+    noise_user: Mapping[str, float] | None = None,
+) -> list[Line]:
     """The fine forecast is coarsened as the drawing model was trained, drawn by the one and refined by the other.
+
+    Args:
+        fine: of a region that no model was trained on.
+        drawing: draws members.
+        deterministic: refines as it does, by one field.
+        members: 2 or more.
+        seed: of members and of noise.
+        noise_user: by variable, the noise that was fitted elsewhere.
 
     Raises:
         UsageError: a model that draws no members, or two models of different refinement.
@@ -102,7 +137,7 @@ def score(fine: Forecast, drawing: Upscaler, deterministic: Upscaler, members: i
         raise UsageError("an ensemble has two members at least", "--model, --members", "name a model that draws them")
     if (contract.scale_factor, contract.registration) != (other.scale_factor, other.registration):
         raise UsageError(f"{contract.name} and {other.name} refine differently", "--against", "name a model alike")
-    coarse = coarsen(fine, Coarsening(contract.registration, contract.scale_factor, time_factor=1))
+    coarse = coarsen(fine, Coarsening(contract.registration, contract.scale_factor, time_factor=1, crop=True))
     drawn = drawing.upscale_forecast(coarse, Request(members=members, seed=seed))
     with deterministic.frames_alone() as frames:
         refined = frames.upscale_forecast(coarse, Request(variables=drawn.variables))
@@ -111,8 +146,25 @@ def score(fine: Forecast, drawing: Upscaler, deterministic: Upscaler, members: i
     return [
         line
         for channel, name in enumerate(drawn.variables)
-        for line in compare(name, drawn.members[:, :, channel], refined.values[:, channel], truth[:, channel], seed)
-    ]
+        for line in compare(
+            name, drawn.members[:, :, channel], refined.values[:, channel], truth[:, channel], seed,
+            (noise_user or {}).get(name, math.nan),
+        )
+    ]  # fmt: skip
+
+
+def training_sets(packed: Path, without: Sequence[str]) -> list[FieldSet]:
+    """Of a packed set, but for the sources `without`.
+
+    Raises:
+        UsageError: a source that is not in it.
+    """
+    sets, _ = read_packed(packed)
+    known = sorted({each.source for each in sets})
+    unknown = sorted(set(without) - set(known))
+    if unknown:
+        raise UsageError(f"no source {', '.join(unknown)}", "--without", f"use: {', '.join(known)}")
+    return [each for each in sets if each.source not in without]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,6 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--model", required=True, help="Artifact that draws members.")
     parser.add_argument("--against", default="fused-node", help="Deterministic artifact or bundled model.")
+    parser.add_argument("--packed", type=Path, help="Packed set whose errors size the second rival's noise.")
+    parser.add_argument("--without", nargs="+", default=[], help="Sources of it that are left out: what is scored on.")
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--frames", type=int, help="Of the forecast's first ones; default all.")
@@ -136,20 +190,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Upscaler.open(given.model, threads=given.threads) as drawing,
             Upscaler.open(given.against, threads=given.threads) as deterministic,
         ):
-            lines = score(fine, drawing, deterministic, given.members, given.seed)
+            sizes = (
+                {} if given.packed is None else fitted_sizes(training_sets(given.packed, given.without), deterministic)
+            )
+            lines = score(fine, drawing, deterministic, given.members, given.seed, sizes)
     except GfsSrError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return error.exit_code
-    names = ["variable", "pool", "frames", "members", "crps", "crps_dressed", "ratio", "energy", "energy_dressed",
-             "ralsd", "ralsd_field"]  # fmt: skip
-    with given.output.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows([getattr(line, name) for name in names] for line in lines)
+    write_csv(Line, lines, given.output, "ratio", "ratio_user")
     for line in lines:
         sys.stdout.write(
-            f"{line.variable} pool {line.pool}: fair CRPS {line.crps:.4g} against {line.crps_dressed:.4g} "
-            f"({line.ratio:.3f}), energy score {line.energy:.4g} against {line.energy_dressed:.4g}\n"
+            f"{line.variable} pool {line.pool}: fair CRPS {line.crps:.4g}, to noise fitted here {line.ratio:.3f}, "
+            f"elsewhere {line.ratio_user:.3f}; energy score {line.energy:.4g}, {line.energy_dressed:.4g}, "
+            f"{line.energy_user:.4g}\n"
         )
     return 0
 
