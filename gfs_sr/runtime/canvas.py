@@ -101,6 +101,22 @@ class FineTiles:
         """One tile with its halo from (T, C, H, W)."""
         gather_plain(list(field), 0, self.plan, 0, range(tile, tile + 1), out, field.shape[1], self.threads)
 
+    def window(self, tile: int) -> tuple[Indices, Indices, Indices]:
+        """(frames, rows, columns) of the field that lie under a tile with its halo: what `gather` takes."""
+        row, column = divmod(tile, self.plan.lon.tiles)
+        frames, rows, columns = (
+            _within(axis, number)
+            for axis, number in ((self.plan.time, 0), (self.plan.lat, row), (self.plan.lon, column))
+        )
+        return frames, rows, columns
+
+    def blend(self, tile: int) -> tuple[Indices, Indices, Indices, Indices, FloatField]:
+        """(rows and columns of the field that a tile adds to, those of its own, what each counts): of `put`."""
+        (rows, height), (columns, width) = self._shares_of(tile)
+        own = np.flatnonzero(height > 0), np.flatnonzero(width > 0)
+        share: FloatField = np.outer(height[own[0]], width[own[1]])
+        return rows, columns, *own, share
+
     def put(self, fine: FloatField, tile: int, field: FloatField) -> None:
         """A tile's core (T, C, h, w) into (T, C, H, W); one that is blended comes whole, after a tile 0."""
         if self.shares is None:
@@ -109,9 +125,8 @@ class FineTiles:
             return
         if tile == 0:
             field[...] = 0
-        (rows, height), (columns, width) = self._shares_of(tile)
-        kept = fine[:, :, height > 0][..., width > 0]
-        field[:, :, rows[:, None], columns] += kept * np.outer(height[height > 0], width[width > 0])
+        rows, columns, own_rows, own_columns, share = self.blend(tile)
+        field[:, :, rows[:, None], columns] += fine[:, :, own_rows[:, None], own_columns] * share
 
     def _shares_of(self, tile: int) -> tuple[tuple[Indices, FloatField], tuple[Indices, FloatField]]:
         """For rows and for columns: (those of the field that a tile adds to, what each of its own counts there)."""
@@ -137,6 +152,13 @@ def _ramp(axis: AxisPlan) -> FloatField:
     nearest = np.minimum(places_from, axis.extent - places_from)
     ramp: FloatField = np.minimum(1.0, nearest / width if width else nearest + 1).astype(np.float32)
     return ramp
+
+
+def _within(axis: AxisPlan, tile: int) -> Indices:
+    """Cells of the field under each of a tile: beyond its end the last one again, around the globe those beyond."""
+    where, _ = _cells(axis, tile)
+    within: Indices = np.clip(where, 0, axis.length - 1)
+    return within
 
 
 def _cells(axis: AxisPlan, tile: int) -> tuple[Indices, npt.NDArray[np.bool_]]:

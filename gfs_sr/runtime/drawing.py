@@ -6,6 +6,7 @@ step, which is another member and is marked.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from gfs_sr.data.statics import fine_cells
 from gfs_sr.data.variables import TimeKind, lookup
 from gfs_sr.errors import Interrupted
 from gfs_sr.runtime.amounts import correction, on_fine
-from gfs_sr.runtime.backends.base import Array, Backend
+from gfs_sr.runtime.backends.base import Backend
 from gfs_sr.runtime.canvas import Canvas, FineTiles
+from gfs_sr.runtime.field_denoiser import Asked, denoiser_of
 from gfs_sr.runtime.layout import Layout, Region
 from gfs_sr.runtime.member_store import MemberStore
-from gfs_sr.runtime.noise import microdegrees, normals
+from gfs_sr.runtime.noise import microdegrees
 from gfs_sr.runtime.pipeline import Progress, Timings
 from gfs_sr.runtime.predictors import fine_times
 from gfs_sr.runtime.sink import FloatField, Sink
@@ -194,55 +196,34 @@ class Drawing:
             channels = slice(group, group + 1) if contract.any_subset else slice(None)
             names = self._names[channels]
             condition = canvas.condition[:, many * group : many * (group + 1)]
-            step = _Step(self, np.ascontiguousarray(condition), names)
-            denoise = guided(step.denoise, self._sampling.sampler.guidance)
-            z = sample(denoise, lambda k: self._noise(k, names, time_tile, member),  # noqa: B023 - used at once
-                       self._sampling, self._process)  # fmt: skip
+            denoiser = denoiser_of(self._asked(np.ascontiguousarray(condition), names, time_tile))
+            z = sample(
+                guided(denoiser.denoise, self._sampling.sampler.guidance),
+                partial(denoiser.noise, member),
+                self._sampling,
+                self._process,
+            )
+            z = denoiser.fetch(z)
             field[:, channels] = canvas.mean[:, channels] + canvas.unit[:, channels] * z
         return field
 
-    def _noise(self, number: int, names: tuple[str, ...], time_tile: int, member: int) -> FloatField:
-        with self._timings.measure("gather"):
-            first = time_tile * self._frames
-            index = np.minimum(np.arange(first, first + self._frames), self._times.size - 1)
-            return normals(self._job.seed, member, names, list(self._times[index]), *self._cells, number, self._threads)
-
-
-class _Step:
-    """The denoiser over all tiles of a field of some variables."""
-
-    def __init__(self, drawing: Drawing, condition: FloatField, names: tuple[str, ...]) -> None:
-        self._drawing, self._condition = drawing, condition
-        tiles = drawing._tiles
-        self._inputs: dict[str, Array] = {
-            "noisy": tiles.buffer(len(names)),
-            "condition": tiles.buffer(condition.shape[1]),
-            "sigma": np.empty(1, np.float32),
-        }
-        if drawing.layout.contract.any_subset:
-            ids = drawing.layout.empty_inputs()["variable"].reshape(-1)
-            position = drawing._job.inputs.index(names[0])
-            self._inputs["variable"] = np.ascontiguousarray(ids[position : position + 1])
-        size = (drawing._frames, len(names), *condition.shape[-2:])
-        self._untold = dict(self._inputs)
-        if drawing._sampling.sampler.guidance != 1:
-            self._untold["condition"] = np.zeros_like(self._inputs["condition"])
-        # a solver may look back by one step
-        self._results = [np.empty(size, np.float32) for _ in range(2)]
-
-    def denoise(self, noisy: FloatField, sigma: float, told: bool) -> FloatField:
-        """(T, C, H, W) of z and noise -> the z that is expected; valid until the call after next."""
-        drawing, tiles = self._drawing, self._drawing._tiles
-        self._results.reverse()
-        result = self._results[0]
-        self._inputs["sigma"][:] = sigma
-        noisy = np.ascontiguousarray(noisy, np.float32)
-        for tile in tiles:
-            with drawing._timings.measure("gather"):
-                tiles.gather(noisy, tile, self._inputs["noisy"])
-                if told:
-                    tiles.gather(self._condition, tile, self._inputs["condition"])
-            with drawing._timings.measure("infer"):
-                fine = drawing._denoiser.infer(self._inputs if told else self._untold)["fine"][0]
-            tiles.put(fine, tile, result)
-        return result
+    def _asked(self, condition: FloatField, names: tuple[str, ...], time_tile: int) -> Asked:
+        first = time_tile * self._frames
+        index = np.minimum(np.arange(first, first + self._frames), self._times.size - 1)
+        variable = None
+        if self.layout.contract.any_subset:
+            ids = self.layout.empty_inputs()["variable"].reshape(-1)
+            position = self._job.inputs.index(names[0])
+            variable = np.ascontiguousarray(ids[position : position + 1])
+        return Asked(
+            engine=self._denoiser,
+            tiles=self._tiles,
+            condition=condition,
+            names=names,
+            variable=variable,
+            cells=self._cells,
+            times=list(self._times[index]),
+            seed=self._job.seed,
+            threads=self._threads,
+            timings=self._timings,
+        )

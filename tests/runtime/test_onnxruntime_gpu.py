@@ -1,5 +1,6 @@
 """ONNX Runtime's GPU providers, as far as a machine without a GPU can tell."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -8,13 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
-from gfs_sr.errors import BackendNotInstalled, ProviderMismatch, UsageError
+from gfs_sr.errors import BackendNotActive, BackendNotInstalled, ProviderMismatch, UsageError
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import open_backend
 from gfs_sr.runtime.backends.onnxruntime_gpu import MOST_SHAPES
 from gfs_sr.runtime.backends.registry import make_backend
 from tests.artifacts import make_repeat_artifact, repeat_truth
+from tests.runtime.test_drawing import drawn, europe, forecast_on, model
+
+__all__ = ["model"]  # the fixture
 
 PROVIDERS = {"onnxruntime-cuda": "CUDAExecutionProvider", "onnxruntime-tensorrt": "TensorrtExecutionProvider"}
 
@@ -68,7 +73,16 @@ class Session:
             outputs={},
             bind_ortvalue_input=lambda name, value: self.bound["in"].__setitem__(name, value),
             bind_ortvalue_output=lambda name, value: self.bound["out"].__setitem__(name, value),
+            bind_input=lambda *given: self.bind("in", *given),
+            bind_output=lambda *given: self.bind("out", *given),
         )
+
+    def bind(self, side, name, device, index, dtype, shape, address):
+        assert (device, index, name in self.bound[side]) == ("cuda", 0, False)
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape)) * kind.itemsize
+        memory = (ctypes.c_byte * size).from_address(address)
+        self.bound[side][name] = DeviceValue(np.frombuffer(memory, kind).reshape(shape))
 
     @property
     def bound(self):
@@ -76,8 +90,10 @@ class Session:
 
     def run_with_iobinding(self, binding):
         self.runs += 1
-        (fine,) = self.real.run(["fine"], {name: value.array for name, value in self.bound["in"].items()})
-        self.bound["out"]["fine"].array[...] = fine
+        names = list(self.bound["out"])
+        made = self.real.run(names, {name: value.array for name, value in self.bound["in"].items()})
+        for name, values in zip(names, made, strict=True):
+            self.bound["out"][name].array[...] = values
 
 
 class Options:
@@ -213,3 +229,58 @@ def test_the_real_runtime_takes_these_names_and_folds_shapes_away(artifact):
     value.update_inplace(coarse())
     session.run_with_iobinding(binding)
     np.testing.assert_array_equal(fine.numpy(), repeat_truth(coarse()))
+
+
+@pytest.fixture
+def tensors_there(monkeypatch):
+    """PyTorch's tensors lie on the "GPU" of the scripted runtime."""
+    monkeypatch.setattr("gfs_sr.runtime.backends.torch_bound.cuda_device", lambda _: torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_fields_that_stay_are_bound_once_by_their_address(artifact, scripted, tensors_there, name):
+    with make_backend(name, artifact) as backend:
+        fields = backend.fields()
+        made = []
+        for seed in (4, 4, 5):
+            inputs = {"coarse": coarse(seed)}
+            there = {each: fields.put(values) for each, values in inputs.items()}
+            made.append((fields.fetch(fields.infer(there)), backend.infer(inputs)["fine"].copy()))
+    for there, host in made:
+        np.testing.assert_array_equal(there, host)
+    # one session without shapes, and for either shape one of each way
+    assert [session.runs for session in scripted.sessions[2:]] == [2, 2, 1, 1]
+
+
+@pytest.fixture
+def shared(model):
+    """Its artifact: exported before the runtime is scripted."""
+    return model("shared")
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_sampler_s_fields_stay_where_the_session_computes(shared, scripted, tensors_there, monkeypatch, name):
+    """Its members are those of the way through the host, and no evaluation copies anything."""
+    forecast = forecast_on(europe(), frames=1)
+    there = drawn(shared, forecast, backend=name, tile=5).members
+    counted = []
+    plain = DeviceValue.update_inplace
+    monkeypatch.setattr(DeviceValue, "update_inplace", lambda value, array: counted.append(1) or plain(value, array))
+    drawn(shared, forecast, backend=name, tile=5)
+    of_the_mean = len(counted)
+    drawn(shared, forecast, backend=name, tile=5, schedule={"n": 9}, members=4)
+    assert len(counted) == 2 * of_the_mean  # of the graph `mean`, once a window
+    monkeypatch.setattr("gfs_sr.runtime.backends.torch_bound.cuda_device", lambda _: None)
+    host = drawn(shared, forecast, backend=name, tile=5).members
+    assert len(counted) > 3 * of_the_mean
+    np.testing.assert_array_equal(there, host)
+
+
+def test_without_a_pytorch_that_sees_the_gpu_fields_come_from_the_host(artifact, scripted):
+    with make_backend("onnxruntime-cuda", artifact) as backend:
+        assert torch.cuda.is_available() or backend.fields() is None
+
+
+def test_fields_of_an_engine_that_is_not_active_are_refused(artifact):
+    with pytest.raises(BackendNotActive):
+        make_backend("onnxruntime-cuda", artifact).fields()

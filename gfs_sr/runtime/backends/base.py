@@ -44,6 +44,28 @@ class _Done:
 DONE: Final = _Done()
 
 
+class DeviceFields(Protocol):
+    """Fields that stay where an engine computes from one batch to the next.
+
+    They know arithmetic, slices and indices by arrays that were `put` there, as NumPy's arrays do.
+    """
+
+    def put(self, values: Array) -> Any:
+        """A copy of the host's values."""
+
+    def fetch(self, field: Any) -> Array:
+        """A copy on the host, which waits for it."""
+
+    def full(self, shape: tuple[int, ...], value: float) -> Any:
+        """Float32, made there: nothing is copied."""
+
+    def normals(self, word: int, lat: Any, lon: Any, step: int) -> Any:
+        """As `gfs_sr.runtime.noise.fill_normals`, to the last bit; rows and columns were `put` there."""
+
+    def infer(self, inputs: Mapping[str, Any]) -> Any:
+        """The engine's only result of one batch that lies there; the next call may overwrite it."""
+
+
 class Backend(ABC):
     """A way to run one model on tile batches; a context manager.
 
@@ -146,6 +168,19 @@ class Backend(ABC):
         """
         np.copyto(into, self.infer(inputs)["fine"])
         return DONE
+
+    def fields(self) -> DeviceFields | None:
+        """Where this engine's inputs and its result may stay between batches; None: they come from the host.
+
+        Raises:
+            BackendNotActive: `activate` was not called.
+        """
+        if not self._active:
+            raise BackendNotActive(f"{self.name} is not active", "fields", "call activate() first, or use `with`")
+        return self._fields()
+
+    def _fields(self) -> DeviceFields | None:
+        return None
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
         """Host memory, zeroed, from which and to which this engine copies best."""

@@ -9,16 +9,20 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from gfs_sr.errors import BackendNotInstalled, ProviderMismatch, UsageError
 from gfs_sr.runtime.artifact import MODEL, Artifact
-from gfs_sr.runtime.backends.base import Array, Backend, Precision
+from gfs_sr.runtime.backends.base import Array, Backend, DeviceFields, Precision
+
+if TYPE_CHECKING:
+    from gfs_sr.runtime.backends.torch_bound import BoundTensors
 
 MEMORY_BYTES: Final = 8 << 30  # most that an arena on the device may take
 MOST_SHAPES: Final = 4  # sessions at a time: a job has one tile shape, and a smaller one for its last batch
+Shapes = tuple[tuple[int, ...], ...]
 INSTALL: Final = "on a machine with an NVIDIA GPU: pip install 'gfs-sr[gpu]'; until then use --backend onnxruntime"
 
 
@@ -61,7 +65,8 @@ class OnnxRuntimeGpuBackend(Backend):
         self._device, self._memory_bytes, self._cuda_graph = device, memory_bytes, cuda_graph
         self._ort: Any = None
         self._axes: dict[str, list[str | int]] = {}
-        self._bound: OrderedDict[tuple[tuple[int, ...], ...], _Bound] = OrderedDict()
+        self._bound: OrderedDict[Shapes, _Bound] = OrderedDict()
+        self._there: OrderedDict[Shapes, BoundTensors] = OrderedDict()  # of batches that lie on the device
 
     @property
     def provider(self) -> str:
@@ -133,7 +138,32 @@ class OnnxRuntimeGpuBackend(Backend):
         bound.session.run_with_iobinding(bound.binding)
         return {name: result.numpy() for name, result in bound.results.items()}
 
-    def _bind(self, inputs: Mapping[str, Array]) -> _Bound:
+    def _fields(self) -> DeviceFields | None:
+        """Outside of a graph ONNX Runtime adds nothing up: PyTorch's tensors do, where it sees the same GPU."""
+        try:
+            from gfs_sr.runtime.backends.torch_bound import cuda_device
+            from gfs_sr.runtime.backends.torch_fields import TorchFields
+        except ImportError:
+            return None
+        device = cuda_device(self._device)
+        return None if device is None else TorchFields(device, self._infer_there)
+
+    def _infer_there(self, inputs: Mapping[str, Any]) -> Any:
+        from gfs_sr.runtime.backends.torch_bound import BoundTensors
+        from gfs_sr.runtime.backends.torch_fields import without_values
+
+        shapes = tuple(tuple(inputs[name].shape) for name in self.signature.inputs)
+        bound = self._there.pop(shapes, None)
+        if bound is None:
+            given = without_values(inputs)
+            made = self.signature.check(given)
+            bound = BoundTensors(self._session_for(given), inputs, made, self._device)
+            if len(self._there) == MOST_SHAPES:
+                self._there.popitem(last=False)
+        self._there[shapes] = bound  # the last one used comes last
+        return self._guarded("cannot run the batch", bound.run, inputs)
+
+    def _session_for(self, inputs: Mapping[str, Array]) -> Any:
         sizes = {
             axis: size
             for name, array in inputs.items()
@@ -142,6 +172,10 @@ class OnnxRuntimeGpuBackend(Backend):
         }
         session = self._session(sizes)
         self._check_provider(session)
+        return session
+
+    def _bind(self, inputs: Mapping[str, Array]) -> _Bound:
+        session = self._session_for(inputs)
         make = self._ort.OrtValue
         tensors = {
             name: make.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", self._device)
@@ -160,6 +194,7 @@ class OnnxRuntimeGpuBackend(Backend):
 
     def _deactivate(self) -> None:
         self._bound.clear()
+        self._there.clear()
         self._ort = None
 
 

@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from gfs_sr.errors import BackendNotActive, BackendNotInstalled, UsageError
 from gfs_sr.runtime.artifact import MODEL, Artifact
-from gfs_sr.runtime.backends.base import Array, Backend, Precision, Started
+from gfs_sr.runtime.backends.base import Array, Backend, DeviceFields, Precision, Started
 from gfs_sr.runtime.backends.torch import load_network
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gfs_sr.runtime.backends.torch_lanes import Lanes, Slot
+    from gfs_sr.runtime.backends.torch_lanes import Lanes, Program, Slot
 
 SLOTS: Final = 3  # of a shape: one copied in, one computed, one copied out
 MOST_SHAPES: Final = 4  # at a time: a job has one tile shape, and a smaller one for its last batch
@@ -66,6 +66,7 @@ class TorchDeviceBackend(Backend):
         self._network: nn.Module | None = None
         self._lanes: Lanes | None = None
         self._slots: OrderedDict[Shapes, list[Slot]] = OrderedDict()
+        self._programs: OrderedDict[Shapes, Program] = OrderedDict()  # of batches that lie on the device
         self._next = 0
 
     @classmethod
@@ -169,14 +170,14 @@ class TorchDeviceBackend(Backend):
 
     def _slot(self, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> "Slot":
         """The next of the slots for these shapes; the shapes that were not met for longest leave."""
-        from gfs_sr.runtime.backends.torch_lanes import Program, Slot
+        from gfs_sr.runtime.backends.torch_lanes import Slot
 
         assert self._lanes is not None  # callers have checked that the backend is active
         key: Shapes = tuple(inputs[name].shape for name in self.signature.inputs)
         slots = self._slots.pop(key, None)
         if slots is None:
             tensors = self._tensors({name: inputs[name] for name in self.signature.inputs})
-            program = Program(self._with_settings(self._runner(tensors)), self._lanes, captured=self.cuda_graph)
+            program = self._program(tensors)
             forms = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
             count = SLOTS if self._lanes.device.type == "cuda" else 1
             slots = [Slot(program, self._lanes, forms, shapes) for _ in range(count)]
@@ -187,6 +188,40 @@ class TorchDeviceBackend(Backend):
         self._slots[key] = slots
         self._next += 1
         return slots[self._next % len(slots)]
+
+    def _program(self, example: Mapping[str, "torch.Tensor"]) -> "Program":
+        from gfs_sr.runtime.backends.torch_lanes import Program
+
+        assert self._lanes is not None  # callers have checked that the backend is active
+        return Program(self._with_settings(self._runner(example)), self._lanes, captured=self.cuda_graph)
+
+    def _fields(self) -> DeviceFields | None:
+        from gfs_sr.runtime.backends.torch_fields import TorchFields
+
+        assert self._lanes is not None  # `fields` has checked that the backend is active
+        return TorchFields(self._lanes.device, self._infer_there)
+
+    def _infer_there(self, inputs: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        from gfs_sr.runtime.backends.torch_fields import without_values
+
+        key: Shapes = tuple(tuple(inputs[name].shape) for name in self.signature.inputs)
+        program = self._programs.pop(key, None)
+        if program is None:
+            self.signature.check(without_values(inputs))
+            program = self._program(inputs)
+            if len(self._programs) == MOST_SHAPES:
+                self._programs.popitem(last=False)
+        self._programs[key] = program
+        field: torch.Tensor = self._guarded("cannot run the batch", self._compute, program, inputs)
+        return field
+
+    def _compute(self, program: "Program", inputs: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        import torch
+
+        assert self._lanes is not None  # as in `_fields`
+        with torch.no_grad(), self._lanes.computing():
+            (result,) = program(inputs)
+        return result
 
     def _runner(self, example: Mapping[str, "torch.Tensor"]) -> Callable[..., Any]:
         """What computes batches shaped as `example`, from tensors on the device by name."""
@@ -210,6 +245,7 @@ class TorchDeviceBackend(Backend):
         if self._lanes is not None:
             self._lanes.wait()
         self._slots.clear()
+        self._programs.clear()
         self._network = self._lanes = None
 
 

@@ -5,8 +5,8 @@ a step returns.
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -47,6 +47,18 @@ class Lanes:
     def mark(self, lane: Lane) -> "torch.cuda.Event | None":
         """Where `lane` stands; None where nothing is ever on its way."""
         return self._streams[lane].record_event() if self._streams else None
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """What is enqueued within computes after all that the caller's stream was given; what follows there waits."""
+        if not self._streams:
+            yield
+            return
+        own, outside = self._streams[Lane.COMPUTE], torch.cuda.current_stream(self.device)
+        own.wait_stream(outside)
+        with torch.cuda.stream(own):
+            yield
+        outside.wait_stream(own)
 
     def wait(self) -> None:
         """Until all lanes are empty."""
