@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gfs_sr.data.sources import open_forecast, open_statics
+from gfs_sr.data.sources import open_forecast, open_statics, open_tensors
 from gfs_sr.data.sources.grib import match_field
 from gfs_sr.data.sources.grib_field import parse_step_range, read_headers
 from gfs_sr.data.sources.grib_message import message_spans, split_fields
@@ -158,6 +158,15 @@ def test_two_ranges_of_one_end_are_refused(tmp_path):
     path = write(tmp_path / "a.grib2", *messages)
     with pytest.raises(AmbiguousField, match="0-12, 11-12"):
         open_forecast(path, ["tp"])
+
+
+def test_two_ranges_of_one_end_are_fields_of_their_own_for_training(tmp_path):
+    messages = [
+        Message(np.full((3, 4), amount / 1000), "tp", start, 12, "accum") for start, amount in ((0, 5), (11, 2))
+    ]
+    records = open_tensors([write(tmp_path / "a.grib2", *messages)], ["tp"])
+    assert [record.values.shape for record in records] == [(1, 3, 4)] * 2
+    np.testing.assert_allclose([record.values.mean() for record in records], [2, 5], atol=1e-5)  # the shorter first
 
 
 @pytest.mark.parametrize("kept", [10, 100, -1], ids=["in the header", "in a section", "before the last byte"])

@@ -276,3 +276,10 @@ def test_members_come_as_tensors_of_their_own(shared_data):
     records = open_tensors(shared_data / "series/mogreps_uk_2km/20170602_t2m_12members.nc")
     assert [record.variable for record in records] == ["t2m"] * 12
     assert len({record.values.mean() for record in records}) == 12
+
+
+def test_both_accumulations_of_hrrr_come_as_tensors_of_their_own(shared_data):
+    hour, half_day = open_tensors([shared_data / "grib/hrrr_apcp_20201214_00z_f12.grib2"])
+    assert (hour.variable, half_day.variable) == ("tp", "tp")
+    assert hour.values.shape == half_day.values.shape == (1, 1059, 1799)
+    assert (half_day.values >= hour.values - 0.01).all()  # the last of the twelve hours; packed in steps

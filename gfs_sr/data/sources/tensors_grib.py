@@ -48,7 +48,17 @@ def _runs(fields: Sequence[GribField]) -> list[list[GribField]]:
     by_start: dict[str, list[GribField]] = {}
     for field in fields:
         by_start.setdefault(str(field.reference_time), []).append(field)
-    return list(by_start.values())
+    return [each for run in by_start.values() for each in _by_length(run)]
+
+
+def _by_length(run: Sequence[GribField]) -> list[list[GribField]]:
+    """Accumulations of several lengths with one end are no series of buckets: each is a run of its own."""
+    if len({field.end for field in run}) > 1:
+        return [list(run)]
+    by_length: dict[np.timedelta64, list[GribField]] = {}
+    for field in run:
+        by_length.setdefault(field.end - field.start, []).append(field)
+    return [by_length[length] for length in sorted(by_length)]
 
 
 def _name(field: GribField) -> str:
