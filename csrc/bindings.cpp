@@ -379,6 +379,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     py::class_<WinogradWorkspace>(m, "WinogradWorkspace").def(py::init<>());
     py::class_<WinogradConvolution>(m, "WinogradConvolution")
         .def(py::init(&convolution_checked), "weight"_a, "bias"_a, "relu"_a)
+        .def_property_readonly("outputs", &WinogradConvolution::outputs)
         .def("run", &convolve_checked, "source"_a, "target"_a, "skip"_a, "workspace"_a, "threads"_a);
     m.def("winograd_lanes", &winograd_lanes);
     m.def("to_half_portable", [](const py::object& values) {

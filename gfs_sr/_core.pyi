@@ -82,6 +82,8 @@ class WinogradWorkspace:
 
 class WinogradConvolution:
     def __init__(self, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], relu: bool) -> None: ...
+    @property
+    def outputs(self) -> int: ...
     def run(
         self,
         source: npt.NDArray[np.float32],

@@ -100,13 +100,13 @@ def test_this_processor_has_a_kernel() -> None:
 
 @NEEDS_OPENVINO
 @pytest.mark.parametrize(
-    ("config", "replaced"),
+    ("config", "replaced", "alone", "joined"),
     [
-        ({"family": "factorized", "blocks": 3}, 6),
-        ({"family": "fused"}, 10),
+        ({"family": "factorized", "blocks": 3}, 6, 0, 1),
+        ({"family": "fused"}, 10, 6, 1),
     ],
 )
-def test_a_network_is_the_one_that_onnx_runtime_computes(tmp_path: Path, config, replaced) -> None:
+def test_a_network_is_the_one_that_onnx_runtime_computes(tmp_path: Path, config, replaced, alone, joined) -> None:
     pytest.importorskip("torch", reason="needs torch, the extra `train`")
     from export.publication import publish
     from gfs_sr.runtime.backends.winograd_nodes import replace_convolutions
@@ -127,9 +127,7 @@ def test_a_network_is_the_one_that_onnx_runtime_computes(tmp_path: Path, config,
     model.reshape({name: list(array.shape) for name, array in inputs.items()})
     assert replace_convolutions(model, 1) == replaced
     kinds = [node.get_type_name() for node in model.get_ordered_ops()]
-    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() == "WinogradNode"]
-    assert sum(node.get_input_size() == 2 for node in nodes) == (3 if config["family"] == "factorized" else 2)
-    assert kinds.count("WinogradNode") == replaced
+    assert (kinds.count("WinogradNode"), kinds.count("ResidualBlocksNode")) == (alone, joined)
 
 
 @NEEDS_OPENVINO

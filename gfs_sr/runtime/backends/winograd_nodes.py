@@ -6,10 +6,12 @@ Source: Lavin and Gray 2016 (arXiv 1509.09308), at the points 0, ±1/√2, ±√
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 from openvino import Op
 from openvino.passes import ConstantFolding, Manager
 
@@ -19,9 +21,44 @@ FEWEST_CHANNELS: Final = 32  # in and out: below, turning fields into planes and
 SIZE: Final = 3
 MARGIN: Final = 2  # cells that a residual block's two convolutions use up
 
+Block = tuple[WinogradConvolution, WinogradConvolution]
+
+
+@dataclass
+class Found:
+    """A convolution of the model that is to be replaced, with the bias, ReLU or addition behind it."""
+
+    node: Any
+    convolution: WinogradConvolution
+    result: Any  # the value that it computes, bias and ReLU included
+    skipped: Any  # what is added to that without its margin; None where nothing is
+    sum: Any  # of both
+
+    @property
+    def source(self) -> Any:
+        """The value it reads."""
+        return self.node.input_value(0)
+
+
+class Scratch:
+    """Memory that all operators of a model share, one after the other: it grows to the largest and stays."""
+
+    def __init__(self) -> None:
+        self.workspace = WinogradWorkspace()
+        self._floats = [np.empty(0, np.float32)] * 3
+
+    def field(self, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """One of three fields; what it held before is lost."""
+        count = int(np.prod(shape))
+        if self._floats[number].size < count:
+            self._floats[number] = np.empty(count, np.float32)
+        return self._floats[number][:count].reshape(shape)
+
 
 def replace_convolutions(model: Any, threads: int) -> int:
     """Put ours in the place of every 3×3 convolution of `model` that is worth it, its bias and ReLU included.
+
+    Residual blocks that follow each other become one operator.
 
     Args:
         model: an `openvino.Model` of static shapes; changed in place.
@@ -33,59 +70,39 @@ def replace_convolutions(model: Any, threads: int) -> int:
     folding = Manager()
     folding.register_pass(ConstantFolding())  # or biases and crops depend on shapes that are known
     folding.run_passes(model)
-    workspace = WinogradWorkspace()
-    found = [node for node in model.get_ordered_ops() if _is_ours(node)]
-    for node in found:
-        weight = _constant(node.input_value(1))
-        bias, last = np.zeros(len(weight), np.float32), node
-        addition = _only_reader(node, "Add")
-        if addition is not None:
-            constant = next((each for each in map(_constant, addition.input_values()) if each is not None), None)
-            if constant is not None and constant.shape == (1, len(weight), 1, 1):
-                bias, last = np.ascontiguousarray(constant.ravel()), addition
-        inputs = [node.input_value(0)]
-        clamped, skipping = _only_reader(last, "Relu"), _only_reader(last, "Add")
-        skip = _skip_of(skipping, last) if skipping is not None else None
-        if clamped is not None:
-            last = clamped
-        elif skip is not None:
-            last = skipping
-            inputs.append(skip)
-        convolution = WinogradConvolution(np.ascontiguousarray(weight), bias, clamped is not None)
-        own = WinogradNode(inputs, convolution, len(weight), workspace, threads)
-        last.output(0).replace(own.output(0))
+    scratch = Scratch()
+    found = [_found(node) for node in model.get_ordered_ops() if _is_ours(node)]
+    for chain in _chains(found):
+        if len(chain) == 1:
+            own: Op = WinogradNode(chain[0].source, chain[0].convolution, scratch, threads)
+            chain[0].result.replace(own.output(0))
+        else:
+            convolutions = [each.convolution for each in chain]
+            blocks = list(zip(convolutions[::2], convolutions[1::2], strict=True))
+            own = ResidualBlocksNode(chain[0].source, blocks, scratch, threads)
+            chain[-1].sum.replace(own.output(0))
     model.validate_nodes_and_infer_types()
     return len(found)
 
 
 class WinogradNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
-    """(N, C, H, W) -> (N, K, H - 2, W - 2) by our kernel, as an operator of an OpenVINO model.
+    """(N, C, H, W) -> (N, K, H - 2, W - 2) by our kernel, as an operator of an OpenVINO model."""
 
-    A second input, (N, K, H + 2, W + 2), is what a residual block skips: it is added without its margin.
-    """
-
-    def __init__(
-        self,
-        inputs: Sequence[Any],
-        convolution: WinogradConvolution,
-        outputs: int,
-        workspace: WinogradWorkspace,
-        threads: int,
-    ) -> None:
+    def __init__(self, source: Any, convolution: WinogradConvolution, scratch: Scratch, threads: int) -> None:
         super().__init__(self)
-        self._facts = (convolution, outputs, workspace, threads)
-        self.set_arguments(list(inputs))
+        self._facts = (convolution, scratch, threads)
+        self.set_arguments([source])
         self.constructor_validate_and_infer_types()
 
     def validate_and_infer_types(self) -> None:
         """What comes out, of static shapes."""
         N, _, H, W = (size.get_length() for size in self.get_input_partial_shape(0))
-        shape = openvino.PartialShape([N, self._facts[1], H - SIZE + 1, W - SIZE + 1])
+        shape = openvino.PartialShape([N, self._facts[0].outputs, H - SIZE + 1, W - SIZE + 1])
         self.set_output_type(0, self.get_input_element_type(0), shape)
 
     def clone_with_new_inputs(self, new_inputs: Sequence[Any]) -> "WinogradNode":
         """The same convolution of other values."""
-        return WinogradNode(new_inputs, *self._facts)
+        return WinogradNode(new_inputs[0], *self._facts)
 
     def has_evaluate(self) -> bool:
         """It computes itself."""
@@ -93,10 +110,106 @@ class WinogradNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
 
     def evaluate(self, outputs: Sequence[Any], inputs: Sequence[Any]) -> bool:
         """Run the kernel on the tensors' own memory."""
-        convolution, _, workspace, threads = self._facts
-        skip = inputs[1].data if len(inputs) > 1 else None
-        convolution.run(inputs[0].data, outputs[0].data, skip, workspace, threads)
+        convolution, scratch, threads = self._facts
+        convolution.run(inputs[0].data, outputs[0].data, None, scratch.workspace, threads)
         return True
+
+
+class ResidualBlocksNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
+    """(N, C, H, W) -> (N, C, H - 4n, W - 4n): n residual blocks, each x + second(first(x)) without its margin.
+
+    Every frame goes through all blocks before the next one does, so that it stays in the processor's last cache.
+    """
+
+    def __init__(self, source: Any, blocks: Sequence[Block], scratch: Scratch, threads: int) -> None:
+        super().__init__(self)
+        self._facts = (tuple(blocks), scratch, threads)
+        self.set_arguments([source])
+        self.constructor_validate_and_infer_types()
+
+    def validate_and_infer_types(self) -> None:
+        """What comes out, of static shapes."""
+        N, C, H, W = (size.get_length() for size in self.get_input_partial_shape(0))
+        used = 2 * MARGIN * len(self._facts[0])
+        self.set_output_type(0, self.get_input_element_type(0), openvino.PartialShape([N, C, H - used, W - used]))
+
+    def clone_with_new_inputs(self, new_inputs: Sequence[Any]) -> "ResidualBlocksNode":
+        """The same blocks of other values."""
+        return ResidualBlocksNode(new_inputs[0], *self._facts)
+
+    def has_evaluate(self) -> bool:
+        """It computes itself."""
+        return True
+
+    def evaluate(self, outputs: Sequence[Any], inputs: Sequence[Any]) -> bool:
+        """Run the kernel frame by frame."""
+        blocks, scratch, threads = self._facts
+        source, target = inputs[0].data, outputs[0].data
+        for frame in range(len(source)):
+            x = source[frame : frame + 1]
+            for number, (first, second) in enumerate(blocks):
+                _, channels, height, width = x.shape
+                between = scratch.field(0, (1, first.outputs, height - 2, width - 2))
+                first.run(x, between, None, scratch.workspace, threads)
+                is_last = number == len(blocks) - 1
+                shape = (1, channels, height - 2 * MARGIN, width - 2 * MARGIN)
+                y = target[frame : frame + 1] if is_last else scratch.field(1 + number % 2, shape)
+                second.run(between, y, x, scratch.workspace, threads)
+                x = y
+        return True
+
+
+def _found(node: Any) -> Found:
+    """What is replaced around one convolution."""
+    weight = _constant(node.input_value(1))
+    bias, last, skipped = np.zeros(len(weight), np.float32), node, None
+    addition = _only_reader(node, "Add")
+    if addition is not None:
+        constant = next((each for each in map(_constant, addition.input_values()) if each is not None), None)
+        if constant is not None and constant.shape == (1, len(weight), 1, 1):
+            bias, last = np.ascontiguousarray(constant.ravel()), addition
+    clamped, skipping = _only_reader(last, "Relu"), _only_reader(last, "Add")
+    if clamped is not None:
+        last = clamped
+    elif skipping is not None:
+        skipped = _skip_of(skipping, last)
+    convolution = WinogradConvolution(np.ascontiguousarray(weight), bias, clamped is not None)
+    return Found(node, convolution, last.output(0), skipped, None if skipped is None else skipping.output(0))
+
+
+def _chains(found: Sequence[Found]) -> list[list[Found]]:
+    """Convolutions alone, and those of residual blocks that follow each other."""
+    chains: list[list[Found]] = []
+    position = 0
+    while position < len(found):
+        pair = list(found[position : position + 2])
+        if not _is_block(pair):
+            chains.append(pair[:1])
+        elif chains and len(chains[-1]) > 1 and _follows(chains[-1][-1], pair[0]):
+            chains[-1].extend(pair)
+        else:
+            chains.append(pair)
+        position += len(pair) if chains[-1][-1] is pair[-1] else 1
+    return chains
+
+
+def _is_block(pair: Sequence[Found]) -> bool:
+    """Whether two convolutions are a residual block's."""
+    if len(pair) < 2:
+        return False
+    first, second = pair
+    return (
+        second.source == first.result
+        and first.skipped is None
+        and second.skipped is not None
+        and second.skipped == first.source
+        and len(first.result.get_target_inputs()) == 1
+    )
+
+
+def _follows(block: Found, first: Found) -> bool:
+    """Whether a block's result goes nowhere but into the next block: its convolution and its crop."""
+    return first.source == block.sum and len(block.sum.get_target_inputs()) == 2
 
 
 def _is_ours(node: Any) -> bool:
