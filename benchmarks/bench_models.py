@@ -1,12 +1,12 @@
 """`fused` and `factorized` against sup3r's x6/x6 generator: the same task, all halos included, per fine value.
 
 Coarse values of five variables become six times as many frames, rows and columns: 8 x 24 x 24 (the size the peer was
-timed on before) and 4 x 256 x 256. `fused` runs in ONNX Runtime and in OpenVINO, there also with our own convolutions, and exported with
-`--precision bf16` (the artifact whose parity gate it passed). As in the product, a large tile's variables go through
-one at a time. `factorized` is folded, as it is exported; its halo of 43 cells makes a lone 24-cell tile dear, and 256
-cells of it need more memory than small machines have. The peer runs in an environment of its own, made by
-`benchmarks/peers/setup.sh`: give its interpreter in GFS_SR_PEERS_PYTHON, or that case is skipped. It takes 256 cells in
-about a minute and 10 GB; all cases together five minutes on two cores.
+timed on before) and 4 x 256 x 256. `fused` runs in ONNX Runtime and in OpenVINO, there also with our own convolutions,
+and exported with `--precision bf16` (the artifact whose parity gate it passed). As in the product, a large tile's
+variables go through one at a time. `factorized` is folded, as it is exported; its halo of 43 cells makes a lone 24-cell
+tile dear, and 256 cells of it need more memory than small machines have. The peer runs in an environment of its own,
+made by `benchmarks/peers/setup.sh`: give its interpreter in GFS_SR_PEERS_PYTHON, or that case is skipped. It takes 256
+cells in about a minute and 10 GB; all cases together five minutes on two cores.
 """
 
 import json
