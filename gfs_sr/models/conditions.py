@@ -19,7 +19,7 @@ from gfs_sr.models.model import Model
 from gfs_sr.models.receptive_field import Reach, crop
 from gfs_sr.models.unet import UnetConfig, crop_fine
 from gfs_sr.models.unet_embeddings import PLACES
-from gfs_sr.models.unet_inputs import FineInputs, place_of
+from gfs_sr.models.unet_inputs import FineInputs, LocalUnits, place_of
 
 SHARED_CHANNELS: Final = 6  # of `SharedConditions`, for each variable
 LEAST_SPREAD: Final = 1e-3  # of terrain, model units, where its logarithm is taken
@@ -105,15 +105,20 @@ class Conditioning(nn.Module):
 class PlainConditions(Conditioning):
     """The fields themselves on fine cells; the mean is a network's, the interpolation, or nothing.
 
-    Where place leads the denoiser, the last four are the window's edges, see `PlaceEmbedding`.
+    With `scale_free` z counts in the local spread of the coarse field: the fields are those without their local mean
+    and spread, the logarithm of that spread, and how the mean compares with it, which says how far above nothing an
+    amount lies. Where place leads the denoiser, the last four are the window's edges, see `PlaceEmbedding`.
     """
 
     def __init__(self, config: UnetConfig, base: Interpolation, mean: Model | None) -> None:
         super().__init__(mean, len(config.variables))
         self.config, self.base, self.inputs = config, base, FineInputs(config)
-        self.channels = config.channels + (len(config.variables) if mean is not None else 0)
-        self.channels += PLACES if config.side else 0
+        self.local = LocalUnits(config) if config.scale_free else None
+        told = 2 if config.scale_free else 1 if mean is not None else 0  # fields of each variable beside the inputs
+        self.channels = config.channels + told * len(config.variables) + (PLACES if config.side else 0)
         reach = self.inputs.reach
+        if self.local is not None:
+            reach = reach + self.local.around | self.local.reach
         if config.baseline_residual:
             reach = reach | base.reach
         if mean is not None and isinstance(mean.reach, Reach):
@@ -133,23 +138,29 @@ class PlainConditions(Conditioning):
         config = self.config
         coarse, predictor_coarse = self.surrounded(coarse), self.surrounded(predictor_coarse)
         static_coarse, static_fine = self.surrounded(static_coarse, False), self.surrounded(static_fine, False)
-        fields = crop_fine(self.inputs(coarse, predictor_coarse, static_fine, origin), self.reach, config)
+        seen, spread = (coarse, None) if self.local is None else self.local(coarse)
+        fields = crop_fine(self.inputs(seen, predictor_coarse, static_fine, origin), self.reach, config)
         given = {"coarse": coarse, "predictor_coarse": predictor_coarse, "static_coarse": static_coarse,
                  "static_fine": static_fine}  # fmt: skip
         mean = self.mean_of(given)
-        if mean is not None:
+        if mean is not None and spread is None:
             fields = torch.cat([fields, mean], dim=2)
-        elif config.baseline_residual:
+        if mean is None and config.baseline_residual:
             mean = self.base.within(coarse[:, :, : len(config.variables)], self.reach)
-        else:
+        elif mean is None:
             B, frames, _, height, width = fields.shape
             mean = fields.new_zeros(B, frames, len(config.variables), height, width)
+        # not `expand(mean.shape)`: the exporter takes the shape of what a network gives as mean for a constant
+        unit = self.sizes[:, None, None] + 0 * mean
+        if spread is not None:
+            spread = crop_fine(spread, self.reach, config)
+            fields = torch.cat([fields, torch.log10(spread), mean / (spread + mean.abs())], dim=2)
+            unit = self.sizes[:, None, None] * spread
         if config.side:  # the window's place travels with the fields: what denoises knows no coarse input
             assert predictor_coarse is not None
             place = place_of(predictor_coarse)[:, None, :, None, None]
             fields = torch.cat([fields, place.expand(-1, fields.shape[1], -1, *fields.shape[3:])], dim=2)
-        # not `expand(mean.shape)`: the exporter takes the shape of what a network gives as mean for a constant
-        return Conditions(mean, self.sizes[:, None, None] + 0 * mean, fields)
+        return Conditions(mean, unit, fields)
 
     def kinds_of(self, variable: Tensor | None, count: int) -> Tensor:
         """Each variable is a kind of its own."""

@@ -67,8 +67,8 @@ class EdmConfig(UnetConfig):
             raise ValueError("a shared denoiser takes each variable alone: no predictors, seasons, place or cascade")
         if self.shared and (self.location_parameters or not self.baseline_residual or self.time_factor > 1):
             raise ValueError("a shared denoiser works around a mean, anywhere, frame by frame")
-        if self.scale_free:
-            raise ValueError("scale_free is of networks that refine by themselves: shared denoises in local units")
+        if self.scale_free and self.shared:
+            raise ValueError("a shared denoiser counts in local units as it is: leave scale_free out")
         if self.mean and self.mean.get("scale_factor", self.scale_factor) != self.scale_factor:
             raise ValueError(f"the mean's scale_factor is {self.mean['scale_factor']}, not {self.scale_factor}")
         self.levels, self.sampling  # noqa: B018 - what cannot be is refused here

@@ -130,7 +130,35 @@ def test_a_shared_denoiser_stands_around_the_default_model():
     torch.testing.assert_close(model.conditions(**inputs).mean, mean(**given))
 
 
-@pytest.mark.parametrize("options", [FINITE, SHARED], ids=["plain", "shared"])
+@pytest.mark.parametrize("mean", [{}, MEAN], ids=["around the interpolation", "around a network"])
+@pytest.mark.parametrize("scale", [0.1, 40.0])
+def test_a_denoiser_in_local_units_makes_of_a_field_times_a_number_the_same(scale, mean):
+    model = build(**FINITE, scale_free=True, mean=mean and {**mean, "scale_free": True})
+    model.conditions.sizes.fill_(0.3)
+    coarse = 300 * coarse_input(model.reach, channels=1, rows=3, columns=4)  # far above the floor of the spread
+    plain, other = model.conditions(coarse), model.conditions(scale * coarse)
+    torch.testing.assert_close(other.unit, scale * plain.unit, rtol=1e-3, atol=0)
+    assert plain.fields.shape[2] == model.conditions.channels == 3
+    freed, spread, share = (slice(k, k + 1) for k in range(3))
+    torch.testing.assert_close(other.fields[:, :, freed], plain.fields[:, :, freed], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(other.fields[:, :, share], plain.fields[:, :, share], rtol=1e-3, atol=1e-3)
+    moved = plain.fields[:, :, spread] + math.log10(scale)
+    torch.testing.assert_close(other.fields[:, :, spread], moved, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(plain.unit, 0.3 * 10 ** plain.fields[:, :, spread])
+
+
+def test_amounts_in_local_units_tell_where_nothing_lies():
+    """A mean of nothing is told as 0, one far above it as nearly 1."""
+    model = build(**FINITE, scale_free=True)
+    coarse = coarse_input(model.reach, channels=1, rows=3, columns=4)
+    share = model.conditions(0 * coarse).fields[:, :, 2]
+    assert not share.any()
+    assert float(model.conditions(500 + coarse).fields[:, :, 2].min()) > 0.9
+
+
+@pytest.mark.parametrize(
+    "options", [FINITE, SHARED, {**FINITE, "scale_free": True}], ids=["plain", "shared", "local units"]
+)
 def test_the_conditions_see_as_far_as_they_say(options):
     model = shake(build(**options))
     inputs = shared_inputs(model, 1, 1) if model.any_subset else {"coarse": coarse_input(model.reach, channels=1)}
@@ -199,6 +227,7 @@ def test_space_and_time_are_drawn_together():
         ({"sigma_data": 0.0}, "sigma_data"),
         ({"shared": True, "predictor_variables": ["d2m"]}, "takes each variable alone"),
         ({"shared": True, "baseline_residual": False}, "around a mean"),
+        ({"shared": True, "scale_free": True}, "leave scale_free out"),
         ({"mean": {"family": "unet", "scale_factor": 4}}, "scale_factor is 4"),
         ({"mean": {"family": "unet", "variables": ["d2m"], "scale_factor": 2, **TINY}}, "does not give t2m"),
         ({"sampler": {"integrator": "rk4"}}, "integrator"),

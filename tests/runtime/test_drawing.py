@@ -41,6 +41,7 @@ MODELS = {
     "plain": PLAIN,
     "shared": {**PLAIN, "variables": ["t2m", "msl"], "shared": True},
     "temporal": {**PLAIN, "temporal": True, "time_factor": 2},
+    "local units": {**PLAIN, "scale_free": True},
     "global": GLOBAL,
     "rain": {**PLAIN, "variables": ["tp"]},
     "around a global mean": {**PLAIN, "mean": GLOBAL_MEAN},
@@ -114,7 +115,7 @@ def write_coarse(path, forecast, name="t2m", units="K"):
 
 
 @pytest.mark.parametrize("grid", [europe(), globe()], ids=["europe", "globe"])
-@pytest.mark.parametrize("name", ["plain", "shared", "temporal"])
+@pytest.mark.parametrize("name", ["plain", "shared", "temporal", "local units"])
 def test_s004_20_a_member_does_not_depend_on_tiles(model, name, grid):
     forecast = forecast_on(grid)
     whole = drawn(model(name), forecast, tile=max(grid.shape)).members
