@@ -18,11 +18,20 @@ from gfs_sr.errors import UsageError
 from gfs_sr.metrics import registry
 from gfs_sr.metrics.scene import Scene
 from gfs_sr.models.checkpoint import load_checkpoint
+from gfs_sr.models.fused_variables import CLASSES, class_of
 from gfs_sr.training.field_set import FieldSet, read_packed
 
 ALL, TRANSITIONS = "all", "transitions"  # which times; at the second most happens
 METRICS: Final = ("RMSE", "MAE", "PSNR", "restoration rate")
 WINDOW: Final = 11  # cells of an SSIM
+GROUPS: Final = {
+    "temperature": ("temperature",),
+    "wind": ("wind", "speed"),
+    "pressure": ("pressure",),
+    "humidity": ("moisture", "humidity"),
+    "other": ("radiation", "other"),
+}
+"""Classes of variables that are averaged together."""
 LEAST_ERROR: Final = 1e-6  # of a variable's spread: what linear interpolation loses when nothing happens
 
 
@@ -133,16 +142,20 @@ def _rounded(value: float) -> float:
 
 
 def summary(lines: Sequence[Restoration]) -> str:
-    """Markdown: the restoration rate of every method by interval and times; by variable and source below it."""
+    """Markdown: the restoration rate of every method by interval and times, by groups of variables, and by each."""
     whole = [line for line in lines if not line.fraction]
     methods = [name for name in dict.fromkeys(line.method for line in whole) if name != "linear"]
-    rows = [_head(["hours", "times", "lines"], methods)]
-    for hours in sorted({line.hours for line in whole}):
-        for times in (ALL, TRANSITIONS):
-            group = [line for line in whole if (line.hours, line.times) == (hours, times)]
-            count = len({(line.source, line.variable) for line in group})
-            means = [statistics.mean(line.restoration for line in group if line.method == name) for name in methods]
-            rows.append(_row([f"{hours:g}", times, str(count)], means))
+    means: list[str] = []
+    by_group: list[str] = []
+    for hours, times in sorted({(line.hours, line.times) for line in whole}):  # all before transitions
+        part = [line for line in whole if (line.hours, line.times) == (hours, times)]
+        first = [f"{hours:g}", times]
+        means.append(_mean_row(first, part, methods))
+        for group in GROUPS:
+            own = [line for line in part if group_of(line.variable) == group]
+            by_group += [_mean_row([group, *first], own, methods)] if own else []
+    rows = [_head(["hours", "times", "lines"], methods), *means]
+    rows += ["", _head(["group", "hours", "times", "lines"], methods), *by_group]
     rows += ["", _head(["source", "variable", "hours", "times"], methods)]
     for key in dict.fromkeys((line.source, line.variable, line.hours, line.times) for line in whole):
         rates = {
@@ -153,6 +166,20 @@ def summary(lines: Sequence[Restoration]) -> str:
         source, variable, hours, times = key
         rows.append(_row([source, variable, f"{hours:g}", times], [rates.get(name, np.nan) for name in methods]))
     return "\n".join(rows) + "\n"
+
+
+def group_of(variable: str) -> str:
+    """Of `GROUPS`."""
+    kind = CLASSES[class_of(variable)]
+    return next(name for name, kinds in GROUPS.items() if kind in kinds)
+
+
+def _mean_row(first: Sequence[str], lines: Sequence[Restoration], methods: Sequence[str]) -> str:
+    """Means over sources and variables, each counted once, however large its fields."""
+    count = len({(line.source, line.variable) for line in lines})
+    rates = {name: [line.restoration for line in lines if line.method == name] for name in methods}
+    # a network need not know any variable of a group
+    return _row([*first, str(count)], [statistics.mean(known) if known else np.nan for known in rates.values()])
 
 
 def _head(first: Sequence[str], methods: Sequence[str]) -> str:

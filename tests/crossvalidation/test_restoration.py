@@ -10,7 +10,7 @@ from PIL import Image
 
 from crossvalidation import pictures
 from crossvalidation.between import INTERPOLATIONS, coarse_frames, interpolation, network, seen_flows
-from crossvalidation.restoration import ALL, TRANSITIONS, main, restorations, summary
+from crossvalidation.restoration import ALL, TRANSITIONS, Restoration, main, restorations, summary
 from gfs_sr.errors import UsageError
 from gfs_sr.models.checkpoint import save_checkpoint
 from gfs_sr.training.field_set import FieldSet, write_packed
@@ -117,6 +117,32 @@ def test_the_table_marks_the_best_of_each_row(source):
         restorations(source, R, {name: interpolation(name) for name in ("linear", "pchip")} | {"truth": truth})
     )
     assert all(row.count("**100.0 %**") == 1 for row in summary(lines).splitlines() if row.startswith("| here"))
+
+
+def rate(source: str, variable: str, method: str, restoration: float, hours: float = 3.0) -> Restoration:
+    scores = {"rmse": 1.0, "mae": 1.0, "psnr": 1.0, "ssim": 1.0, "vector_error": 1.0}
+    return Restoration(source, variable, 3, hours, 0.0, ALL, method, 8, restoration=restoration, **scores)
+
+
+def test_s001_19_the_table_has_every_rival_by_group_of_variables_and_interval():
+    lines = [
+        rate("a", "u10", "pchip", 0.1), rate("a", "wspd", "pchip", 0.3), rate("b", "u10", "pchip", -0.1),
+        rate("a", "u10", "mine", 0.2), rate("a", "wspd", "mine", 0.2), rate("b", "u10", "mine", 0.2),
+        rate("a", "d2m", "pchip", 0.02), rate("a", "r2", "pchip", 0.04), rate("a", "r@700", "pchip", 0.06),
+        rate("a", "sp", "pchip", 0.5), rate("a", "sp", "mine", 0.4), rate("a", "LWdown", "mine", 0.7),
+        rate("a", "t2m", "mine", 0.6, 6.0), rate("a", "t2m", "linear", 0.0, 6.0),
+    ]  # fmt: skip
+    _, by_group, by_line = (block.splitlines() for block in summary(lines).split("\n\n"))
+    assert by_group == [
+        "| group | hours | times | lines | pchip | mine |",
+        "|---|---|---|---|---|---|",
+        "| wind | 3 | all | 3 | 10.0 % | **20.0 %** |",
+        "| pressure | 3 | all | 1 | **50.0 %** | 40.0 % |",
+        "| humidity | 3 | all | 3 | **4.0 %** | nan % |",
+        "| other | 3 | all | 1 | nan % | **70.0 %** |",
+        "| temperature | 6 | all | 1 | nan % | **60.0 %** |",
+    ]
+    assert by_line[0].startswith("| source |")
 
 
 def test_a_network_of_space_is_refused():
