@@ -317,7 +317,7 @@ WinogradConvolution convolution_checked(const py::object& weight, const py::obje
 
 void convolve_checked(const WinogradConvolution& convolution, const py::object& source_object,
                       const py::object& target_object, const py::object& skip_object, WinogradWorkspace& workspace,
-                      int threads) {
+                      int threads, int most_lanes) {
     const auto shape = py::reinterpret_borrow<py::array>(source_object);
     if (!py::isinstance<py::array>(source_object) || shape.ndim() != 4 || shape.shape(2) < 3 || shape.shape(3) < 3) {
         throw InvalidArgument("source is no array of (frames, inputs, 3 or more rows, 3 or more columns)");
@@ -332,7 +332,8 @@ void convolve_checked(const WinogradConvolution& convolution, const py::object& 
     }
     auto* first = static_cast<float*>(target.mutable_data());
     const py::gil_scoped_release unlocked;
-    convolution.run(view<float>(source).data(), skip ? view<float>(*skip).data() : nullptr, frames, height, width, first, workspace, threads);
+    convolution.run(view<float>(source).data(), skip ? view<float>(*skip).data() : nullptr, frames, height, width, first,
+                    workspace, threads, most_lanes);
 }
 
 }  // namespace
@@ -380,7 +381,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     py::class_<WinogradConvolution>(m, "WinogradConvolution")
         .def(py::init(&convolution_checked), "weight"_a, "bias"_a, "relu"_a)
         .def_property_readonly("outputs", &WinogradConvolution::outputs)
-        .def("run", &convolve_checked, "source"_a, "target"_a, "skip"_a, "workspace"_a, "threads"_a);
+        .def("run", &convolve_checked, "source"_a, "target"_a, "skip"_a, "workspace"_a, "threads"_a,
+             "most_lanes"_a = 16);
     m.def("winograd_lanes", &winograd_lanes);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});

@@ -28,7 +28,7 @@ void convolve_strip(const WinogradJob&, const WinogradStrip&, float*);
 namespace {
 
 constexpr std::int64_t planes = 36;
-constexpr std::int64_t widest = 16;
+constexpr int widest = 16;
 constexpr std::int64_t strip_tiles = 192;  // planes of a strip then fit the second cache with its weights passing by
 
 struct Kernel {
@@ -36,10 +36,13 @@ struct Kernel {
     ConvolveStrip convolve_strip;
 };
 
-Kernel kernel() {
+// The widest kernel that this processor runs, of at most so many lanes.
+Kernel kernel(int most_lanes) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return {16, lanes16::convolve_strip};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {8, lanes8::convolve_strip};
+    if (most_lanes >= 16 && __builtin_cpu_supports("avx512f")) return {16, lanes16::convolve_strip};
+    if (most_lanes >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        return {8, lanes8::convolve_strip};
+    }
 #endif
     return {4, lanes4::convolve_strip};
 }
@@ -63,7 +66,7 @@ std::int64_t rows_of_strip(std::int64_t tile_columns, std::int64_t tile_rows, st
 
 }  // namespace
 
-int winograd_lanes() { return kernel().lanes; }
+int winograd_lanes() { return kernel(widest).lanes; }
 
 void WinogradWorkspace::Release::operator()(float* memory) const { std::free(memory); }
 
@@ -114,10 +117,10 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
 }
 
 void WinogradConvolution::run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width,
-                              float* target, WinogradWorkspace& workspace, int threads) const {
+                              float* target, WinogradWorkspace& workspace, int threads, int most_lanes) const {
     if (height < 3 || width < 3) throw std::invalid_argument("a 3x3 convolution needs three rows and three columns");
     if (frames == 0) return;
-    const Kernel chosen = kernel();
+    const Kernel chosen = kernel(most_lanes);
     WinogradJob job{};
     job.source = source;
     job.skip = skip;
@@ -135,11 +138,9 @@ void WinogradConvolution::run(const float* source, const float* skip, std::int64
     const std::int64_t all_rows = frames * job.tile_rows;
     const std::int64_t rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes);
     job.plane_row = round_up(rows * job.tile_columns, widest) + widest;  // lanes beyond the last tile are written too
-    // planes a multiple of 4096 bytes apart would fall on the same lines of the first cache
-    job.input_plane = inputs_ * job.plane_row + 5 * widest;
-    job.output_plane = padded_outputs_ * job.plane_row + 5 * widest;
-    job.phase_step = round_up(job.tile_columns + 1, widest) + widest;
-    const std::int64_t floats = planes * (job.input_plane + job.output_plane) + 6 * tile * job.phase_step;
+    job.channel_step = planes * job.plane_row + widest;  // a multiple of 4096 bytes would fall on the same lines of the cache
+    job.line_step = round_up(job.tile_columns, widest) + widest;
+    const std::int64_t floats = (inputs_ + padded_outputs_) * job.channel_step + planes * job.line_step;
     const std::int64_t strips = (all_rows + rows - 1) / rows;
     const int workers = useful_threads(threads, frames * outputs_ * height * width);
     float* const memory = workspace.floats(workers * floats);

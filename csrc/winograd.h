@@ -18,8 +18,8 @@ struct WinogradJob {
     std::int64_t inputs, outputs, padded_outputs, height, width;
     std::int64_t tile_rows, tile_columns;  // of one frame
     std::int64_t plane_row;                // floats from one channel of a plane to the next: tiles of a strip, padded
-    std::int64_t input_plane, output_plane;
-    std::int64_t phase_step;
+    std::int64_t channel_step;             // from one channel's 36 planes to the next one's
+    std::int64_t line_step;                // from one line of a transformed row to the next
 };
 
 // Tile rows, counted through all frames.
@@ -51,9 +51,10 @@ class WinogradConvolution {
     WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs, std::int64_t inputs, bool relu);
 
     // source (frames, inputs, height, width) -> target (frames, outputs, height - 2, width - 2); threads 0: all. A `skip`
-    // of (frames, outputs, height + 2, width + 2), or none, is added without its margin, after the ReLU.
+    // of (frames, outputs, height + 2, width + 2), or none, is added without its margin, after the ReLU. Vectors are as wide
+    // as the processor has them, of `most_lanes` floats at most.
     void run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width, float* target,
-             WinogradWorkspace& workspace, int threads) const;
+             WinogradWorkspace& workspace, int threads, int most_lanes = 16) const;
 
     std::int64_t inputs() const { return inputs_; }
     std::int64_t outputs() const { return outputs_; }

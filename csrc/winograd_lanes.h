@@ -1,12 +1,14 @@
 // The convolution of winograd.h in vectors of LANES floats; each processor's own file includes this once.
 //
 // A strip of tiles goes through three steps: inputs become 36 planes of (channel, tile), each plane is multiplied by its
-// weights, 36 planes of (output, tile) become outputs. Lanes are tiles.
+// weights, 36 planes of (output, tile) become outputs. Lanes are tiles. The planes of one channel lie together, so that
+// they are written and read where they just were.
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "winograd.h"
+
 
 namespace gfs_sr {
 namespace GFS_SR_LANES_NAMESPACE {
@@ -55,7 +57,7 @@ inline void split_by_four(const float* source, Vector* phase) {
 }
 
 // The other way round.
-inline void join_by_four(const Vector* phase, float* target) {
+inline void join_by_four(const Vector* phase, Vector* joined) {
     constexpr int half = GFS_SR_LANES / 2;
     constexpr Indices low = indices([](int i) { return i % 2 * GFS_SR_LANES + i / 2; });
     constexpr Indices high = indices([](int i) { return i % 2 * GFS_SR_LANES + half + i / 2; });
@@ -64,10 +66,10 @@ inline void join_by_four(const Vector* phase, float* target) {
     constexpr Indices second = indices([=](int i) { return pair(i) + half; });
     const Vector low01 = __builtin_shuffle(phase[0], phase[1], low), high01 = __builtin_shuffle(phase[0], phase[1], high);
     const Vector low23 = __builtin_shuffle(phase[2], phase[3], low), high23 = __builtin_shuffle(phase[2], phase[3], high);
-    store(target, __builtin_shuffle(low01, low23, first));
-    store(target + lanes, __builtin_shuffle(low01, low23, second));
-    store(target + 2 * lanes, __builtin_shuffle(high01, high23, first));
-    store(target + 3 * lanes, __builtin_shuffle(high01, high23, second));
+    joined[0] = __builtin_shuffle(low01, low23, first);
+    joined[1] = __builtin_shuffle(low01, low23, second);
+    joined[2] = __builtin_shuffle(high01, high23, first);
+    joined[3] = __builtin_shuffle(high01, high23, second);
 }
 
 // Source: Cook and Toom's construction as in Lavin and Gray 2016, at 0, ±1/√2, ±√2 and infinity: a² = 1/2, b² = 2.
@@ -94,52 +96,59 @@ inline void output_transform(const Vector* m, std::int64_t step, Vector* y, std:
     y[3 * y_step] = 0.5F * difference_a + 2.0F * difference_b + m[5 * step];
 }
 
-// One input row of a tile row, by phase: phase j of tile t is x[4t + j]. What lies beyond the row counts as 0.
-inline void split_row(const float* row, std::int64_t width, std::int64_t tiles, float* phases, std::int64_t phase_step) {
-    for (std::int64_t t = 0; t < tiles + 1; t += lanes) {  // one tile more: the last one reads two cells of it
-        Vector phase[cell];
-        const std::int64_t x = cell * t;
-        if (x + cell * lanes <= width) {
-            split_by_four(row + x, phase);
-        } else {
-            alignas(64) float rest[cell * lanes] = {};
-            if (x < width) std::copy(row + x, row + width, rest);
-            split_by_four(rest, phase);
-        }
-        for (std::int64_t j = 0; j < cell; ++j) store(phases + j * phase_step + t, phase[j]);
+// Phase j of the tiles from `t` on is x[4t + j]; what lies beyond the row counts as 0.
+inline void load_phases(const float* row, std::int64_t width, std::int64_t t, Vector* phase) {
+    const std::int64_t x = cell * t;
+    if (x + cell * lanes <= width) {
+        split_by_four(row + x, phase);
+    } else {
+        alignas(64) float rest[cell * lanes] = {};
+        if (x < width) std::copy(row + x, row + width, rest);
+        split_by_four(rest, phase);
     }
 }
 
-inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip, float* planes, float* phases) {
-    const std::int64_t phase_step = job.phase_step, row_step = cell * phase_step;
+// One input row of a tile row, transformed along the row: `points` lines of one value for each tile.
+inline void transform_row(const float* row, std::int64_t width, std::int64_t tiles, float* lines, std::int64_t line_step) {
+    constexpr Indices next_lane = indices([](int i) { return i + 1; });
+    Vector phase[cell], next[cell], d[points], v[points];
+    load_phases(row, width, 0, phase);
+    for (std::int64_t t = 0; t < tiles; t += lanes) {
+        load_phases(row, width, t + lanes, next);  // a tile reads two cells of the one that follows
+        for (std::int64_t j = 0; j < cell; ++j) d[j] = phase[j];
+        d[4] = __builtin_shuffle(phase[0], next[0], next_lane);
+        d[5] = __builtin_shuffle(phase[1], next[1], next_lane);
+        input_transform(d, 1, v, 1);
+        for (std::int64_t j = 0; j < points; ++j) store(lines + j * line_step + t, v[j]);
+        std::copy(next, next + cell, phase);
+    }
+}
+
+// `rows` holds the last six input rows, each transformed: row n in place n % 6.
+inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip, float* planes, float* rows) {
+    const std::int64_t line_step = job.line_step, row_step = points * line_step;
     for (std::int64_t c = 0; c < job.inputs; ++c) {
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
             const float* image = job.source + (frame * job.inputs + c) * job.height * job.width;
             const bool follows = r > strip.first && y > 0;  // the last two rows of the tile row above come first here
-            if (follows) {
-                std::memcpy(phases, phases + cell * row_step, static_cast<std::size_t>(2 * row_step) * sizeof(float));
-            }
-            for (std::int64_t i = follows ? 2 : 0; i < points; ++i) {
+            const float* six[points];
+            for (std::int64_t i = 0; i < points; ++i) {
+                float* lines = rows + (y + i) % points * row_step;
+                six[i] = lines;
+                if (follows && i < 2) continue;
                 const std::int64_t width = y + i < job.height ? job.width : 0;
-                const float* row = width > 0 ? image + (y + i) * job.width : image;
-                split_row(row, width, job.tile_columns, phases + i * row_step, phase_step);
+                transform_row(width > 0 ? image + (y + i) * job.width : image, width, job.tile_columns, lines, line_step);
             }
-            float* target = planes + c * job.plane_row + (r - strip.first) * job.tile_columns;
+            float* target = planes + c * job.channel_step + (r - strip.first) * job.tile_columns;
             for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
-                Vector across[points * points], d[points], v[points];
-                for (std::int64_t i = 0; i < points; ++i) {
-                    const float* phase = phases + i * row_step + t;
-                    for (std::int64_t j = 0; j < cell; ++j) d[j] = load(phase + j * phase_step);
-                    d[4] = load(phase + 1);
-                    d[5] = load(phase + phase_step + 1);
-                    input_transform(d, 1, across + i * points, 1);
-                }
                 for (std::int64_t j = 0; j < points; ++j) {
-                    input_transform(across + j, points, v, 1);
+                    Vector d[points], v[points];
+                    for (std::int64_t i = 0; i < points; ++i) d[i] = load(six[i] + j * line_step + t);
+                    input_transform(d, 1, v, 1);
                     for (std::int64_t i = 0; i < points; ++i) {
                         // lanes beyond the tile row are overwritten by the next one, which comes later
-                        store(target + (i * points + j) * job.input_plane + t, v[i]);
+                        store(target + (i * points + j) * job.plane_row + t, v[i]);
                     }
                 }
             }
@@ -169,15 +178,15 @@ inline void multiply(const WinogradJob& job, std::int64_t vectors, const float* 
     for (std::int64_t plane = 0; plane < points * points; ++plane) {
         const float* weights = job.weights + plane * job.padded_outputs * job.inputs;
         for (std::int64_t first = 0; first < vectors; first += wide) {
-            const float* inputs = planes + plane * job.input_plane + first * lanes;
+            const float* inputs = planes + plane * job.plane_row + first * lanes;
             const std::int64_t count = std::min(wide, vectors - first);
             for (std::int64_t k = 0; k < job.padded_outputs; k += GFS_SR_OUTPUTS) {
                 const float* own = weights + k / together * together * job.inputs + k % together;
-                float* target = products + plane * job.output_plane + k * job.plane_row + first * lanes;
+                float* target = products + plane * job.plane_row + k * job.channel_step + first * lanes;
                 switch (count) {
-                    case 1: multiply_block<1>(own, inputs, job.plane_row, job.inputs, target, job.plane_row); break;
-                    case 2: multiply_block<2>(own, inputs, job.plane_row, job.inputs, target, job.plane_row); break;
-                    default: multiply_block<wide>(own, inputs, job.plane_row, job.inputs, target, job.plane_row);
+                    case 1: multiply_block<1>(own, inputs, job.channel_step, job.inputs, target, job.channel_step); break;
+                    case 2: multiply_block<2>(own, inputs, job.channel_step, job.inputs, target, job.channel_step); break;
+                    default: multiply_block<wide>(own, inputs, job.channel_step, job.inputs, target, job.channel_step);
                 }
             }
         }
@@ -197,13 +206,13 @@ inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip
         const float bias = job.bias[k];
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
-            const float* source = products + k * job.plane_row + (r - strip.first) * job.tile_columns;
+            const float* source = products + k * job.channel_step + (r - strip.first) * job.tile_columns;
             float* image = job.target + (frame * job.outputs + k) * height * width;
             const std::int64_t rows = std::min(cell, height - y);
             for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
                 Vector across[points * cell], m[points], out[cell * cell];
                 for (std::int64_t i = 0; i < points; ++i) {
-                    for (std::int64_t j = 0; j < points; ++j) m[j] = load(source + (i * points + j) * job.output_plane + t);
+                    for (std::int64_t j = 0; j < points; ++j) m[j] = load(source + (i * points + j) * job.plane_row + t);
                     output_transform(m, 1, across + i * cell, 1);
                 }
                 for (std::int64_t j = 0; j < cell; ++j) output_transform(across + j, cell, out + j, cell);
@@ -215,14 +224,15 @@ inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip
                     }
                     float* row = image + (y + i) * width + x;
                     const float* skip = job.skip == nullptr ? nullptr : skipped_row(job, frame, k, y + i) + x;
+                    Vector joined[cell];
+                    join_by_four(out + i * cell, joined);
                     if (count == cell * lanes) {
-                        join_by_four(out + i * cell, row);
-                        for (std::int64_t j = 0; skip != nullptr && j < cell * lanes; j += lanes) {
-                            store(row + j, load(row + j) + load(skip + j));
+                        for (std::int64_t j = 0; j < cell; ++j) {
+                            store(row + j * lanes, skip == nullptr ? joined[j] : joined[j] + load(skip + j * lanes));
                         }
                     } else {
                         alignas(64) float rest[cell * lanes];
-                        join_by_four(out + i * cell, rest);
+                        for (std::int64_t j = 0; j < cell; ++j) store(rest + j * lanes, joined[j]);
                         for (std::int64_t j = 0; skip != nullptr && j < count; ++j) rest[j] += skip[j];
                         std::copy(rest, rest + count, row);
                     }
@@ -234,9 +244,9 @@ inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip
 
 void convolve_strip(const WinogradJob& job, const WinogradStrip& strip, float* workspace) {
     const std::int64_t tiles = (strip.stop - strip.first) * job.tile_columns;
-    float* products = workspace + points * points * job.input_plane;
-    float* phases = products + points * points * job.output_plane;
-    transform_inputs(job, strip, workspace, phases);
+    float* products = workspace + job.inputs * job.channel_step;
+    float* rows = products + job.padded_outputs * job.channel_step;
+    transform_inputs(job, strip, workspace, rows);
     multiply(job, (tiles + lanes - 1) / lanes, workspace, products);
     transform_outputs(job, strip, products);
 }

@@ -91,6 +91,7 @@ class WinogradConvolution:
         skip: npt.NDArray[np.float32] | None,
         workspace: WinogradWorkspace,
         threads: int,
+        most_lanes: int = 16,
     ) -> None: ...
 
 def winograd_lanes() -> int: ...

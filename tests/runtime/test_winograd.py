@@ -39,19 +39,22 @@ def made(frames, inputs, outputs, height, width, seed=0):
     ("frames", "inputs", "outputs", "height", "width"),
     [(1, 1, 1, 3, 3), (2, 3, 5, 4, 9), (3, 48, 36, 7, 70), (1, 64, 64, 41, 23), (5, 7, 9, 6, 131), (1, 32, 33, 90, 66)],
 )
-@pytest.mark.parametrize("threads", [1, 2])
-def test_any_shape_is_the_plain_convolution(frames, inputs, outputs, height, width, threads) -> None:
+@pytest.mark.parametrize(("threads", "lanes"), [(1, 16), (2, 16), (1, 8), (1, 4)])
+def test_any_shape_is_the_plain_convolution(frames, inputs, outputs, height, width, threads, lanes) -> None:
+    if lanes > winograd_lanes() and lanes < 16:
+        pytest.skip(f"this processor has no vectors of {lanes} floats")
     source, weight, bias = made(frames, inputs, outputs, height, width)
     target = np.full((frames, outputs, height - 2, width - 2), np.nan, np.float32)
-    WinogradConvolution(weight, bias, False).run(source, target, None, WinogradWorkspace(), threads)
+    WinogradConvolution(weight, bias, False).run(source, target, None, WinogradWorkspace(), threads, lanes)
     np.testing.assert_allclose(target, plain(source, weight, bias), rtol=0, atol=1.5e-5)
 
 
-def test_a_relu_comes_before_what_is_skipped() -> None:
-    source, weight, bias = made(2, 8, 8, 13, 30)
-    skip = made(2, 8, 8, 15, 32, seed=1)[0]
-    target = np.full((2, 8, 11, 28), np.nan, np.float32)
-    WinogradConvolution(weight, bias, True).run(source, target, skip, WinogradWorkspace(), 1)
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+def test_a_relu_comes_before_what_is_skipped(lanes) -> None:
+    source, weight, bias = made(2, 8, 8, 13, 77)
+    skip = made(2, 8, 8, 15, 79, seed=1)[0]
+    target = np.full((2, 8, 11, 75), np.nan, np.float32)
+    WinogradConvolution(weight, bias, True).run(source, target, skip, WinogradWorkspace(), 1, lanes)
     truth = np.maximum(plain(source, weight, bias), 0) + skip[:, :, 2:-2, 2:-2]
     np.testing.assert_allclose(target, truth, rtol=0, atol=1.5e-5)
 
