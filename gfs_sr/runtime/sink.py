@@ -3,6 +3,7 @@
 import os
 import shutil
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ FloatField = npt.NDArray[np.float32]
 FlagField = npt.NDArray[np.uint8]
 
 
+MOST_SYNCS = 16  # at a time: a journal takes those that wait together
 MOST_COLUMNS = 2048  # of a chunk, and more than half of it where a field is wider: rows written piecewise cost most
 
 
@@ -143,7 +145,7 @@ class FileSink(Sink):
     def commit(self) -> None:
         """Close, flush to disk, rename to the target; an older output is replaced at that moment."""
         self._close()
-        _sync(self.partial)
+        _sync_all(self.partial)
         if self.path.is_dir():
             # a folder cannot be renamed over another: the old one steps aside for the moment between two renames
             aside = self.path.with_name(self.path.name + ".replaced")
@@ -251,6 +253,14 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _sync_all(path: Path) -> None:
+    """Flush a file, or a folder with all in it, to disk."""
+    if path.is_dir():
+        with ThreadPoolExecutor(MOST_SYNCS) as pool:
+            list(pool.map(_sync, path.rglob("*")))
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -41,8 +41,9 @@ class _Chunk:
 class ChunkWriters:
     """Takes regions, gives each complete chunk to a writer; waits while all writers are busy.
 
-    A chunk is handed over once, when its last cell has come, so no two threads ever touch one file, and regions need
-    not be aligned to chunks: what several regions share waits in memory for the rest of it.
+    A chunk is handed over once, so no two threads ever touch one file. Where a region holds all of it, the writer
+    fetches it from there right before compressing it, so that it comes from the processor's cache. Regions need not be
+    aligned to chunks: what several regions share waits in memory for the rest of it.
     """
 
     def __init__(self, arrays: dict[str, ChunkedArray], compressor: Blosc, writers: int | None = None) -> None:
@@ -63,17 +64,25 @@ class ChunkWriters:
             OSError: a chunk handed over before could not be written.
         """
         array = self._arrays[name]
+        fetched = threading.Semaphore(0)
+        awaited = 0
         for index, target, source in _overlaps(array, starts, values.shape):
+            region, cells = values[source], _valid_cells(array, index)
+            if region.size == cells:
+                self._submit(self._fetch_and_write, array, index, target, region, fetched)
+                awaited += 1
+                continue
             chunk = self._open.get((name, index))
             if chunk is None:
-                chunk = self._open[name, index] = _Chunk(self._buffer(array), _valid_cells(array, index))
-                if values[source].shape != array.chunks:  # what no region gives has to be fill values
-                    chunk.buffer.fill(array.fill)
-            chunk.buffer[target] = values[source]
-            chunk.missing -= chunk.buffer[target].size
+                chunk = self._open[name, index] = _Chunk(self._buffer(array), cells)
+                chunk.buffer.fill(array.fill)  # where no region comes
+            chunk.buffer[target] = region
+            chunk.missing -= region.size
             if chunk.missing == 0:
                 del self._open[name, index]
-                self._hand_over(array, index, chunk.buffer)
+                self._submit(self._write, array, index, chunk.buffer)
+        for _ in range(awaited):
+            fetched.acquire()
 
     def finish(self) -> None:
         """Write what is left, and wait for it; a chunk that was only given in part keeps its fill value elsewhere.
@@ -82,7 +91,7 @@ class ChunkWriters:
             OSError: a chunk could not be written.
         """
         for (name, index), chunk in self._open.items():
-            self._hand_over(self._arrays[name], index, chunk.buffer)
+            self._submit(self._write, self._arrays[name], index, chunk.buffer)
         self._open.clear()
         self._pool.shutdown(wait=True)
         while self._running:
@@ -91,13 +100,36 @@ class ChunkWriters:
     def stop(self) -> None:
         """Drop what waits, and end the threads. Allowed at any time, also twice."""
         self._open.clear()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)  # what runs still fetches: whoever waits for that must not wait for ever
 
-    def _hand_over(self, array: ChunkedArray, index: tuple[int, ...], buffer: Block) -> None:
+    def _submit(self, job: Callable[..., None], *arguments: Any) -> None:
         self._slots.acquire()
         while self._running and self._running[0].done():
             self._running.popleft().result()  # an error of a writer surfaces here
-        self._running.append(self._pool.submit(self._write, array, index, buffer))
+        self._running.append(self._pool.submit(self._release_after, job, *arguments))
+
+    def _release_after(self, job: Callable[..., None], *arguments: Any) -> None:
+        try:
+            job(*arguments)
+        finally:
+            self._slots.release()
+
+    def _fetch_and_write(
+        self,
+        array: ChunkedArray,
+        index: tuple[int, ...],
+        target: tuple[slice, ...],
+        region: Block,
+        fetched: threading.Semaphore,
+    ) -> None:
+        try:
+            buffer = self._buffer(array)
+            if region.size != buffer.size:
+                buffer.fill(array.fill)  # beyond the array
+            buffer[target] = region
+        finally:
+            fetched.release()
+        self._write(array, index, buffer)
 
     def _write(self, array: ChunkedArray, index: tuple[int, ...], buffer: Block) -> None:
         try:
@@ -107,12 +139,13 @@ class ChunkWriters:
                 path.write_bytes(self._compressor.encode(buffer))
         finally:
             self._free[_kind(array)].append(buffer)
-            self._slots.release()
 
     def _buffer(self, array: ChunkedArray) -> Block:
         """Memory for one chunk, of those that came back if there is one."""
-        free = self._free.setdefault(_kind(array), deque())
-        return free.popleft() if free else np.empty(array.chunks, array.dtype)
+        try:
+            return self._free.setdefault(_kind(array), deque()).popleft()  # writers ask too: look and take in one step
+        except IndexError:
+            return np.empty(array.chunks, array.dtype)
 
 
 def default_writers() -> int:
