@@ -1,7 +1,7 @@
 """Writing Zarr: the sink against the two things it cannot be faster than, all in one run.
 
 `codec` compresses the same chunks on all cores and drops the result; `disk` writes the compressed bytes of the same
-chunks, compressed beforehand, to new files from as many threads, and flushes them, as the sink does before it publishes.
+chunks, compressed beforehand, to new files from as many threads, and flushes them, as the sink does before publishing.
 The bar is 80 % of the slower of the two. What takes the bytes is the page cache first: that is work of the same cores
 as compressing, so that `codec and disk`, which does both for chunks that lie ready, may be slower than either; give
 GFS_SR_BENCH_FOLDER for a disk of your choice. Fields are smooth with noise in the last digits, so that they compress

@@ -136,7 +136,7 @@ class ChunkWriters:
             if not _is_fill(buffer, array.fill):
                 path = array.folder / array.key(index)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self._compressor.encode(buffer))
+                write_out(path, self._compressor.encode(buffer))
         finally:
             self._free[_kind(array)].append(buffer)
 
@@ -151,6 +151,15 @@ class ChunkWriters:
 def default_writers() -> int:
     """Threads that write where nothing is said."""
     return min(os.cpu_count() or 1, MOST_WRITERS)
+
+
+def write_out(path: Path, content: bytes) -> None:
+    """Write a file, and let it go to disk while others are compressed: flushing all of them at the end would add up."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _kind(array: ChunkedArray) -> tuple[tuple[int, ...], str]:

@@ -3,7 +3,6 @@
 import threading
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from numcodecs import Blosc
 from zarr.codecs import BloscCodec, BloscShuffle
 
+from gfs_sr.runtime import zarr_chunks
 from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters
 
 SHAPE, CHUNKS = (13, 9, 14), (6, 4, 5)
@@ -59,16 +59,16 @@ def test_any_cut_in_any_order_gives_the_field(tmp_path_factory, cuts, order):
 def test_no_chunk_is_written_twice_and_writers_work_side_by_side(tmp_path, monkeypatch):
     array = make_store(tmp_path, (40, 40, 40), (10, 10, 10))
     written, threads, together = Counter(), set(), threading.Barrier(3, timeout=20)
-    write_bytes = Path.write_bytes
+    write_out = zarr_chunks.write_out
 
     def counted(path, data):
         written[str(path)] += 1
         threads.add(threading.get_ident())
         if sum(written.values()) <= 3:
             together.wait()  # passes only if three writers are here at once
-        return write_bytes(path, data)
+        return write_out(path, data)
 
-    monkeypatch.setattr(Path, "write_bytes", counted)
+    monkeypatch.setattr(zarr_chunks, "write_out", counted)
     values = np.random.default_rng(4).normal(size=(40, 40, 40)).astype(np.float32)
     pool = writers(array)
     for row in range(0, 40, 5):  # half a chunk at a time
@@ -83,14 +83,14 @@ def test_no_chunk_is_written_twice_and_writers_work_side_by_side(tmp_path, monke
 def test_few_chunks_are_held_however_slow_the_writers_are(tmp_path, monkeypatch):
     array = make_store(tmp_path, (40, 40, 40), (10, 10, 10))
     gate, begun = threading.Event(), threading.Semaphore(0)
-    write_bytes = Path.write_bytes
+    write_out = zarr_chunks.write_out
 
     def slow(path, data):
         begun.release()
         assert gate.wait(20)
-        return write_bytes(path, data)
+        return write_out(path, data)
 
-    monkeypatch.setattr(Path, "write_bytes", slow)
+    monkeypatch.setattr(zarr_chunks, "write_out", slow)
     made = []
     empty = np.empty
     monkeypatch.setattr(np, "empty", lambda *args, **options: made.append(args) or empty(*args, **options))
@@ -115,7 +115,7 @@ def test_a_writer_s_error_reaches_the_caller_and_stops_the_rest(tmp_path, monkey
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(zarr_chunks, "write_out", full)
     pool = writers(array, 2)
     with pytest.raises(OSError, match="No space left"):
         pool.put("x", (0, 0, 0), np.ones((40, 40, 40), np.float32))
@@ -129,7 +129,7 @@ def test_an_error_of_the_last_chunk_surfaces_at_the_end(tmp_path, monkeypatch):
     def gone(path, data):
         raise OSError("gone")
 
-    monkeypatch.setattr(Path, "write_bytes", gone)
+    monkeypatch.setattr(zarr_chunks, "write_out", gone)
     pool = writers(array)
     pool.put("x", (0, 0, 0), np.ones((6, 4, 5), np.float32))
     with pytest.raises(OSError, match="gone"):
@@ -155,3 +155,18 @@ def test_what_was_only_given_in_part_is_written_in_part(tmp_path):
     found = read(tmp_path)
     assert (found[:3] == 1).all()
     assert np.isnan(found[3:]).all()
+
+
+def test_a_region_belongs_to_the_caller_again_as_soon_as_it_is_given(tmp_path):
+    """Whole chunks are fetched by the writers: `put` waits for that, and for no more."""
+    array = make_store(tmp_path, (30, 20, 20), (10, 10, 10))
+    pool = writers(array)
+    values = np.empty((10, 20, 20), np.float32)
+    for number in range(3):
+        values[...] = np.arange(values.size).reshape(values.shape) + number
+        pool.put("x", (10 * number, 0, 0), values)
+        values[...] = -1
+    pool.finish()
+    stored = zarr.open_array(tmp_path / "x", mode="r")[...]
+    expected = np.arange(values.size).reshape(values.shape)
+    np.testing.assert_array_equal(stored, np.concatenate([expected + number for number in range(3)]))
