@@ -12,6 +12,7 @@ from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training.estimate import Cost, Estimate, epoch_seconds, timed_cycle
 from gfs_sr.training.main import _prepare, main, parse, run
 from gfs_sr.training.presets import PRESETS
+from tests.export.checkpoints import write_checkpoint
 from tests.training.runs import FACTORIZED, FUSED, arguments
 
 pytestmark = pytest.mark.filterwarnings(
@@ -82,13 +83,37 @@ def test_sources_that_suit_no_stream_are_refused_before_training(tmp_path):
         main(arguments(tmp_path, FACTORIZED.replace("wspd]", "sp]")))
 
 
-@pytest.mark.parametrize(("name", "family"), [("factorized", "factorized"), ("fused", "fused"), ("fixed-grid", "unet")])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("factorized", "factorized"), ("fused", "fused"), ("fixed-grid", "unet"), ("precipitation", "unet"),
+        ("edm", "edm"), ("edm-time", "edm"),
+    ],
+)  # fmt: skip
 def test_the_shipped_configurations_parse(tmp_path, name, family):
     root = Path(__file__).resolve().parents[2]
     command = parse(["-c", str(root / "configs" / f"{name}.yaml"), "--output", str(tmp_path / "run"),
                      "--trainer.accelerator=cpu"])  # fmt: skip
     assert command.model.network.family == family
     assert models.build(command.model.network.config).config == command.model.network.config
+
+
+def test_the_members_of_precipitation_lie_around_the_regression_that_is_configured_for_them(tmp_path):
+    folder = Path(__file__).resolve().parents[2] / "configs"
+    trainer = ["--output", str(tmp_path / "run"), "--trainer.accelerator=cpu"]
+    regression = parse(["-c", str(folder / "precipitation.yaml"), *trainer])
+    mean = write_checkpoint(tmp_path / "mean.ckpt", regression.model.network.config)
+    command = parse(["-c", str(folder / "edm-precipitation.yaml"), f"--model.mean={mean}", *trainer])
+    assert command.model.network.config["mean"] == regression.model.network.config
+    assert command.datamodule.scalers == regression.datamodule.scalers == {"tp": "log"}
+
+
+def test_the_configuration_of_hours_together_is_that_of_single_frames_but_for_them(tmp_path):
+    folder = Path(__file__).resolve().parents[2] / "configs"
+    trainer = ["--output", str(tmp_path / "run"), "--trainer.accelerator=cpu"]
+    frames, hours = (parse(["-c", str(folder / f"{name}.yaml"), *trainer]) for name in ("edm", "edm-time"))
+    assert hours.model.network.config == frames.model.network.config | {"temporal": True}
+    assert hours.datamodule.streams["hours"].kind == "space_time"
 
 
 def test_the_cell_configuration_changes_the_network_and_keeps_the_rest(tmp_path):

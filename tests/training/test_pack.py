@@ -109,11 +109,12 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, text):
         read_table(tmp_path / "table.yaml")
 
 
-def test_the_committed_table_names_every_source_once_and_files_that_exist(shared_data):
+@pytest.mark.parametrize(("name", "folds"), [("default-data", 5), ("precipitation-data", 2)])
+def test_the_committed_tables_name_every_source_once_and_files_that_exist(shared_data, name, folds):
     from pathlib import Path
 
-    rows = read_table(Path(__file__).resolve().parents[2] / "configs" / "default-data.yaml")
+    rows = read_table(Path(__file__).resolve().parents[2] / "configs" / f"{name}.yaml")
     for row in rows:
         for pattern in row.files:
             assert any(shared_data.glob(pattern)), pattern
-    assert len({row.fold for row in rows}) >= 5
+    assert len({row.fold for row in rows}) >= folds

@@ -148,6 +148,22 @@ def test_coarse_intervals_longer_than_half_a_day_are_not_drawn(fields):
     assert Sampler([slow], facts, StreamConfig(patch=3, longest_hours=24)).interval_hours() == {24.0}
 
 
+def test_a_network_that_refines_space_alone_is_given_hours_in_a_row(fields):
+    """What diffusion in time learns of: fine frames that follow each other, each under its own coarse one."""
+    facts = task(Registration.NODE, time_factor=1, context=Reach(), sigma=0.0)
+    stream = StreamConfig(patch=3, intervals=6, longest_hours=1)
+    sample = Sampler([fields], facts, stream).draw(generator(0), augment=False)
+    assert sample["fine"].shape == (6, 2, 3 * S, 3 * S)
+    assert sample["coarse"].shape == (6, 2, 3, 3)
+    np.testing.assert_allclose(sample["coarse"], sample["fine"][..., ::S, ::S], atol=1e-6)
+    first = next(t for t in range(8) if np.isin(sample["fine"][0, 0, 0, 0], fields.values[0, t]))
+    for step, frame in enumerate(sample["fine"]):
+        assert np.isin(frame, fields.values[:, first + step]).all()
+    times = fields.times[0] + 3 * (fields.times - fields.times[0])
+    slow = FieldSet("b", "b", fields.variables, fields.values, times, fields.lat, fields.lon)
+    assert not Sampler([slow], facts, stream).sets
+
+
 def test_every_promised_variable_of_every_source_is_validated_alike(fields):
     large = FieldSet("b", "b", ("u10", "q"), np.zeros((2, 13, 90, 90), np.float32), fields.times, None, None)
     facts = task(Registration.NODE, one_by_one=True)
