@@ -136,18 +136,20 @@ void WinogradConvolution::run(const float* source, const float* skip, std::int64
     job.tile_rows = (height - 2 + tile - 1) / tile;
     job.tile_columns = (width - 2 + tile - 1) / tile;
     const std::int64_t all_rows = frames * job.tile_rows;
-    const std::int64_t rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes);
+    const int workers = useful_threads(threads, frames * outputs_ * height * width);
+    const std::int64_t most_rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes);
+    // as many for each worker, or the last one would keep all others waiting
+    const std::int64_t strips = std::min(all_rows, round_up((all_rows + most_rows - 1) / most_rows, workers));
+    const std::int64_t rows = (all_rows + strips - 1) / strips;
     job.plane_row = round_up(rows * job.tile_columns, widest) + widest;  // lanes beyond the last tile are written too
     job.channel_step = planes * job.plane_row + widest;  // a multiple of 4096 bytes would fall on the same lines of the cache
     job.line_step = round_up(job.tile_columns, widest) + widest;
     const std::int64_t floats = (inputs_ + padded_outputs_) * job.channel_step + planes * job.line_step;
-    const std::int64_t strips = (all_rows + rows - 1) / rows;
-    const int workers = useful_threads(threads, frames * outputs_ * height * width);
     float* const memory = workspace.floats(workers * floats);
     std::atomic<std::int64_t> next{0};
     parallel_for(workers, workers, [&](std::int64_t worker) {
         for (std::int64_t strip = next++; strip < strips; strip = next++) {
-            chosen.convolve_strip(job, {strip * rows, std::min(all_rows, (strip + 1) * rows)},
+            chosen.convolve_strip(job, {strip * all_rows / strips, (strip + 1) * all_rows / strips},
                                   memory + worker * floats);
         }
     });
