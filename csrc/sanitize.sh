@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the core under the sanitizers and runs the round trip over random plans. usage: sanitize.sh [build folder]
+# Builds the core under the sanitizers, runs the round trip over random plans and convolutions of random shapes. usage: sanitize.sh [build folder]
 set -eu
 here=$(dirname "$0")/..
 build=${1:-build/sanitize}
@@ -7,4 +7,5 @@ for sanitizers in address,undefined thread; do
     cmake -S "$here" -B "$build/$sanitizers" -DGFS_SR_SANITIZE="$sanitizers" >/dev/null
     cmake --build "$build/$sanitizers"
     "$build/$sanitizers/fuzz_tiling" 3000
+    "$build/$sanitizers/fuzz_winograd" 200
 done

@@ -105,9 +105,12 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
                 for (std::int64_t j = 0; j < 6; ++j) {
                     double sum = 0;
                     for (std::int64_t y = 0; y < 3; ++y) {
-                        for (std::int64_t x = 0; x < 3; ++x) sum += g[i][y] * g[j][x] * static_cast<double>(w[3 * y + x]);
+                        for (std::int64_t x = 0; x < 3; ++x) {
+                            sum += g[i][y] * g[j][x] * static_cast<double>(w[3 * y + x]);
+                        }
                     }
-                    const std::int64_t block = ((i * 6 + j) * padded_outputs_ + k / outputs_at_once * outputs_at_once) * inputs;
+                    const std::int64_t first = k / outputs_at_once * outputs_at_once;
+                    const std::int64_t block = ((i * 6 + j) * padded_outputs_ + first) * inputs;
                     weights_[static_cast<std::size_t>(block + c * outputs_at_once + k % outputs_at_once)] =
                         static_cast<float>(sum);
                 }
@@ -116,8 +119,9 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
     }
 }
 
-void WinogradConvolution::run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width,
-                              float* target, WinogradWorkspace& workspace, int threads, int most_lanes) const {
+void WinogradConvolution::run(const float* source, const float* skip, std::int64_t frames, std::int64_t height,
+                              std::int64_t width, float* target, WinogradWorkspace& workspace, int threads,
+                              int most_lanes) const {
     if (height < 3 || width < 3) throw std::invalid_argument("a 3x3 convolution needs three rows and three columns");
     if (frames == 0) return;
     const Kernel chosen = kernel(most_lanes);
@@ -142,7 +146,8 @@ void WinogradConvolution::run(const float* source, const float* skip, std::int64
     const std::int64_t strips = std::min(all_rows, round_up((all_rows + most_rows - 1) / most_rows, workers));
     const std::int64_t rows = (all_rows + strips - 1) / strips;
     job.plane_row = round_up(rows * job.tile_columns, widest) + widest;  // lanes beyond the last tile are written too
-    job.channel_step = planes * job.plane_row + widest;  // a multiple of 4096 bytes would fall on the same lines of the cache
+    // a multiple of 4096 bytes would fall on the same lines of the cache
+    job.channel_step = planes * job.plane_row + widest;
     job.line_step = round_up(job.tile_columns, widest) + widest;
     const std::int64_t floats = (inputs_ + padded_outputs_) * job.channel_step + planes * job.line_step;
     float* const memory = workspace.floats(workers * floats);

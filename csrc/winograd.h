@@ -50,11 +50,11 @@ class WinogradConvolution {
     // `weight` is (outputs, inputs, 3, 3), `bias` one value for each output.
     WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs, std::int64_t inputs, bool relu);
 
-    // source (frames, inputs, height, width) -> target (frames, outputs, height - 2, width - 2); threads 0: all. A `skip`
-    // of (frames, outputs, height + 2, width + 2), or none, is added without its margin, after the ReLU. Vectors are as wide
-    // as the processor has them, of `most_lanes` floats at most.
-    void run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width, float* target,
-             WinogradWorkspace& workspace, int threads, int most_lanes = 16) const;
+    // source (frames, inputs, height, width) -> target (frames, outputs, height - 2, width - 2); threads 0: all. A
+    // `skip` of (frames, outputs, height + 2, width + 2), or none, is added without its margin, after the ReLU. Vectors
+    // are as wide as the processor has them, of `most_lanes` floats at most.
+    void run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width,
+             float* target, WinogradWorkspace& workspace, int threads, int most_lanes = 16) const;
 
     std::int64_t inputs() const { return inputs_; }
     std::int64_t outputs() const { return outputs_; }
