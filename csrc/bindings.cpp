@@ -308,27 +308,32 @@ void fill_channels_checked(std::uint64_t key, const py::object& lat, const py::o
 WinogradConvolution convolution_checked(const py::object& weight, const py::object& bias, bool relu) {
     const auto shape = py::reinterpret_borrow<py::array>(weight);
     if (!py::isinstance<py::array>(weight) || shape.ndim() != 4) {
-        throw InvalidArgument("weight is no array of (outputs, inputs, 3, 3)");
+        throw InvalidArgument("weight is no array of (outputs, inputs, 3, 3) or (outputs, inputs, 5, 5)");
     }
-    const py::array own = checked(weight, "weight", 'f', 4, {shape.shape(0), shape.shape(1), 3, 3});
+    const py::ssize_t size = shape.shape(2) == 5 ? 5 : 3;
+    const py::array own = checked(weight, "weight", 'f', 4, {shape.shape(0), shape.shape(1), size, size});
     const py::array constant = per_channel(bias, "bias", own.shape(0));
-    return {view<float>(own).data(), view<float>(constant).data(), own.shape(0), own.shape(1), relu};
+    return {view<float>(own).data(), view<float>(constant).data(), own.shape(0), own.shape(1), size, relu};
 }
 
 void convolve_checked(const WinogradConvolution& convolution, const py::object& source_object,
                       const py::object& target_object, const py::object& skip_object, WinogradWorkspace& workspace,
                       int threads, int most_lanes) {
     const auto shape = py::reinterpret_borrow<py::array>(source_object);
-    if (!py::isinstance<py::array>(source_object) || shape.ndim() != 4 || shape.shape(2) < 3 || shape.shape(3) < 3) {
-        throw InvalidArgument("source is no array of (frames, inputs, 3 or more rows, 3 or more columns)");
+    if (!py::isinstance<py::array>(source_object) || shape.ndim() != 4 || shape.shape(2) < convolution.size() ||
+        shape.shape(3) < convolution.size()) {
+        const std::string size = std::to_string(convolution.size());
+        throw InvalidArgument("source is no array of (frames, inputs, " + size + " or more rows, " + size +
+                              " or more columns)");
     }
     const py::ssize_t frames = shape.shape(0), height = shape.shape(2), width = shape.shape(3);
     const py::array source = checked(source_object, "source", 'f', 4, {frames, convolution.inputs(), height, width});
-    py::array target = checked(target_object, "target", 'f', 4, {frames, convolution.outputs(), height - 2, width - 2});
+    const py::ssize_t rows = height - convolution.size() + 1, columns = width - convolution.size() + 1;
+    py::array target = checked(target_object, "target", 'f', 4, {frames, convolution.outputs(), rows, columns});
     std::optional<py::array> skip;
     if (!skip_object.is_none()) {
-        const py::ssize_t margin = 2 * (WinogradConvolution::skip_margin - 1);
-        skip = checked(skip_object, "skip", 'f', 4, {frames, convolution.outputs(), height + margin, width + margin});
+        const py::ssize_t margin = 2 * WinogradConvolution::skip_margin;
+        skip = checked(skip_object, "skip", 'f', 4, {frames, convolution.outputs(), rows + margin, columns + margin});
     }
     auto* first = static_cast<float*>(target.mutable_data());
     const py::gil_scoped_release unlocked;
@@ -381,6 +386,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     py::class_<WinogradConvolution>(m, "WinogradConvolution")
         .def(py::init(&convolution_checked), "weight"_a, "bias"_a, "relu"_a)
         .def_property_readonly("outputs", &WinogradConvolution::outputs)
+        .def_property_readonly("size", &WinogradConvolution::size)
         .def("run", &convolve_checked, "source"_a, "target"_a, "skip"_a, "workspace"_a, "threads"_a,
              "most_lanes"_a = 16);
     m.def("winograd_lanes", &winograd_lanes);

@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::int64_t planes = 36;
 constexpr int widest = 16;
-constexpr std::int64_t strip_tiles = 192;  // planes of a strip then fit the second cache with its weights passing by
+constexpr std::int64_t strip_values = 192 * 128;  // tiles times fields of a strip, whose planes then fit the caches
 
 struct Kernel {
     int lanes;
@@ -50,10 +50,11 @@ Kernel kernel(int most_lanes) {
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
 // Rows of tiles in a strip: as many as fit, but so that few lanes of the last vector stay idle.
-std::int64_t rows_of_strip(std::int64_t tile_columns, std::int64_t tile_rows, std::int64_t lanes) {
+std::int64_t rows_of_strip(std::int64_t tile_columns, std::int64_t tile_rows, std::int64_t lanes,
+                           std::int64_t most_tiles) {
     std::int64_t best = 1;
     double idle = 1e9;
-    for (std::int64_t rows = 1; rows <= tile_rows && (rows == 1 || rows * tile_columns <= strip_tiles); ++rows) {
+    for (std::int64_t rows = 1; rows <= tile_rows && (rows == 1 || rows * tile_columns <= most_tiles); ++rows) {
         const std::int64_t tiles = rows * tile_columns;
         const double own = static_cast<double>(round_up(tiles, lanes)) / static_cast<double>(tiles);
         if (own <= idle) {
@@ -82,13 +83,16 @@ float* WinogradWorkspace::floats(std::int64_t count) {
 }
 
 WinogradConvolution::WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs,
-                                         std::int64_t inputs, bool relu)
-    : inputs_(inputs),
+                                         std::int64_t inputs, std::int64_t size, bool relu)
+    : fields_(inputs),
+      size_(size),
+      inputs_(size == 3 ? inputs : 4 * inputs),
       outputs_(outputs),
       padded_outputs_(round_up(outputs, outputs_at_once)),
       relu_(relu),
-      weights_(static_cast<std::size_t>(planes * round_up(outputs, outputs_at_once) * inputs)),
+      weights_(static_cast<std::size_t>(planes * padded_outputs_ * inputs_)),
       bias_(bias, bias + outputs) {
+    if (size != 3 && size != 5) throw std::invalid_argument("the size of a convolution is 3 or 5");
     // G of the points 0, ±1/√2, ±√2, infinity: powers of the point over its distances from the others
     const double a = std::sqrt(0.5), b = std::sqrt(2.0);
     double g[6][3] = {{1, 0, 0}, {}, {}, {}, {}, {0, 0, 1}};
@@ -99,18 +103,23 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
         for (int power = 0; power < 3; ++power) g[i + 1][power] = std::pow(point[i], power) / distance;
     }
     for (std::int64_t k = 0; k < outputs; ++k) {
-        for (std::int64_t c = 0; c < inputs; ++c) {
-            const float* w = weight + (k * inputs + c) * 9;
+        for (std::int64_t c = 0; c < inputs_; ++c) {
+            const float* w = weight + (k * inputs + c % inputs) * size * size;
+            const std::int64_t row = c / inputs / 2 * shift, column = c / inputs % 2 * shift;
+            double part[3][3] = {};  // what lies beyond the weights counts as 0
+            for (std::int64_t y = 0; y < 3 && row + y < size; ++y) {
+                for (std::int64_t x = 0; x < 3 && column + x < size; ++x) {
+                    part[y][x] = static_cast<double>(w[(row + y) * size + column + x]);
+                }
+            }
             for (std::int64_t i = 0; i < 6; ++i) {
                 for (std::int64_t j = 0; j < 6; ++j) {
                     double sum = 0;
                     for (std::int64_t y = 0; y < 3; ++y) {
-                        for (std::int64_t x = 0; x < 3; ++x) {
-                            sum += g[i][y] * g[j][x] * static_cast<double>(w[3 * y + x]);
-                        }
+                        for (std::int64_t x = 0; x < 3; ++x) sum += g[i][y] * g[j][x] * part[y][x];
                     }
                     const std::int64_t first = k / outputs_at_once * outputs_at_once;
-                    const std::int64_t block = ((i * 6 + j) * padded_outputs_ + first) * inputs;
+                    const std::int64_t block = ((i * 6 + j) * padded_outputs_ + first) * inputs_;
                     weights_[static_cast<std::size_t>(block + c * outputs_at_once + k % outputs_at_once)] =
                         static_cast<float>(sum);
                 }
@@ -122,7 +131,7 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
 void WinogradConvolution::run(const float* source, const float* skip, std::int64_t frames, std::int64_t height,
                               std::int64_t width, float* target, WinogradWorkspace& workspace, int threads,
                               int most_lanes) const {
-    if (height < 3 || width < 3) throw std::invalid_argument("a 3x3 convolution needs three rows and three columns");
+    if (height < size_ || width < size_) throw std::invalid_argument("the field is smaller than the convolution");
     if (frames == 0) return;
     const Kernel chosen = kernel(most_lanes);
     WinogradJob job{};
@@ -132,16 +141,19 @@ void WinogradConvolution::run(const float* source, const float* skip, std::int64
     job.weights = weights_.data();
     job.bias = bias_.data();
     job.relu = relu_;
+    job.fields = fields_;
     job.inputs = inputs_;
     job.outputs = outputs_;
     job.padded_outputs = padded_outputs_;
     job.height = height;
     job.width = width;
-    job.tile_rows = (height - 2 + tile - 1) / tile;
-    job.tile_columns = (width - 2 + tile - 1) / tile;
+    job.output_height = height - size_ + 1;
+    job.output_width = width - size_ + 1;
+    job.tile_rows = (job.output_height + tile - 1) / tile;
+    job.tile_columns = (job.output_width + tile - 1) / tile;
     const std::int64_t all_rows = frames * job.tile_rows;
     const int workers = useful_threads(threads, frames * outputs_ * height * width);
-    const std::int64_t most_rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes);
+    const std::int64_t most_rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes, strip_values / (inputs_ + outputs_));
     // as many for each worker, or the last one would keep all others waiting
     const std::int64_t strips = std::min(all_rows, round_up((all_rows + most_rows - 1) / most_rows, workers));
     const std::int64_t rows = (all_rows + strips - 1) / strips;

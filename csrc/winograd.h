@@ -1,4 +1,5 @@
-// 3x3 convolution without padding by Winograd's F(4x4, 3x3): a quarter of the multiplications of the plain one.
+// 3x3 convolution without padding by Winograd's F(4x4, 3x3): a quarter of the multiplications of the plain one. A 5x5
+// convolution is four of 3x3 on shifted fields, added up: little more than a third.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +11,14 @@ namespace gfs_sr {
 // One convolution of one batch: shapes, and how its workspace is laid out.
 struct WinogradJob {
     const float* source;  // (frames, inputs, height, width)
-    const float* skip;    // (frames, outputs, height + 2, width + 2), or none
-    float* target;        // (frames, outputs, height - 2, width - 2)
+    const float* skip;    // (frames, outputs, output height + 4, output width + 4), or none
+    float* target;        // (frames, outputs, output height, output width)
     const float* weights;
     const float* bias;
     bool relu;
-    std::int64_t inputs, outputs, padded_outputs, height, width;
+    std::int64_t fields;  // of a frame of the source
+    std::int64_t inputs;  // those, as often as they are shifted
+    std::int64_t outputs, padded_outputs, height, width, output_height, output_width;
     std::int64_t tile_rows, tile_columns;  // of one frame
     std::int64_t plane_row;                // floats from one channel of a plane to the next: tiles of a strip, padded
     std::int64_t channel_step;             // from one channel's 36 planes to the next one's
@@ -46,21 +49,24 @@ class WinogradConvolution {
     static constexpr std::int64_t tile = 4;             // outputs of one tile along each axis
     static constexpr std::int64_t outputs_at_once = 8;  // channels whose weights lie side by side
     static constexpr std::int64_t skip_margin = 2;      // cells that a residual block's two convolutions use up
+    static constexpr std::int64_t shift = 3;            // cells between the four parts of a 5x5 convolution
 
-    // `weight` is (outputs, inputs, 3, 3), `bias` one value for each output.
-    WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs, std::int64_t inputs, bool relu);
+    // `weight` is (outputs, inputs, size, size), the size 3 or 5; `bias` one value for each output.
+    WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs, std::int64_t inputs,
+                        std::int64_t size, bool relu);
 
-    // source (frames, inputs, height, width) -> target (frames, outputs, height - 2, width - 2); threads 0: all. A
-    // `skip` of (frames, outputs, height + 2, width + 2), or none, is added without its margin, after the ReLU. Vectors
-    // are as wide as the processor has them, of `most_lanes` floats at most.
+    // source (frames, inputs, height, width) -> target (frames, outputs, height - size + 1, width - size + 1); threads
+    // 0: all. A `skip`, two cells larger than the target on each side, or none, is added without its margin, after the
+    // ReLU. Vectors are as wide as the processor has them, of `most_lanes` floats at most.
     void run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width,
              float* target, WinogradWorkspace& workspace, int threads, int most_lanes = 16) const;
 
-    std::int64_t inputs() const { return inputs_; }
+    std::int64_t inputs() const { return fields_; }
     std::int64_t outputs() const { return outputs_; }
+    std::int64_t size() const { return size_; }
 
    private:
-    std::int64_t inputs_, outputs_, padded_outputs_;
+    std::int64_t fields_, size_, inputs_, outputs_, padded_outputs_;
     bool relu_;
     std::vector<float> weights_;  // (36, padded outputs / 8, inputs, 8)
     std::vector<float> bias_;

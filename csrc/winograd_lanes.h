@@ -128,17 +128,20 @@ inline void transform_row(const float* row, std::int64_t width, std::int64_t til
 inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip, float* planes, float* rows) {
     const std::int64_t line_step = job.line_step, row_step = points * line_step;
     for (std::int64_t c = 0; c < job.inputs; ++c) {
+        const std::int64_t part = c / job.fields;
+        const std::int64_t down = part / 2 * WinogradConvolution::shift, right = part % 2 * WinogradConvolution::shift;
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
-            const float* image = job.source + (frame * job.inputs + c) * job.height * job.width;
+            const float* image = job.source + (frame * job.fields + c % job.fields) * job.height * job.width;
             const bool follows = r > strip.first && y > 0;  // the last two rows of the tile row above come first here
             const float* six[points];
             for (std::int64_t i = 0; i < points; ++i) {
                 float* lines = rows + (y + i) % points * row_step;
                 six[i] = lines;
                 if (follows && i < 2) continue;
-                const std::int64_t width = y + i < job.height ? job.width : 0;
-                transform_row(width > 0 ? image + (y + i) * job.width : image, width, job.tile_columns, lines, line_step);
+                const bool is_within = y + i + down < job.height;
+                const float* row = is_within ? image + (y + i + down) * job.width + right : image;
+                transform_row(row, is_within ? job.width - right : 0, job.tile_columns, lines, line_step);
             }
             float* target = planes + c * job.channel_step + (r - strip.first) * job.tile_columns;
             for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
@@ -196,12 +199,12 @@ inline void multiply(const WinogradJob& job, std::int64_t vectors, const float* 
 // What is added to row `y` of the output: the skip's cells above those of the output.
 inline const float* skipped_row(const WinogradJob& job, std::int64_t frame, std::int64_t k, std::int64_t y) {
     const std::int64_t margin = WinogradConvolution::skip_margin;
-    const std::int64_t height = job.height - 2 + 2 * margin, width = job.width - 2 + 2 * margin;
+    const std::int64_t height = job.output_height + 2 * margin, width = job.output_width + 2 * margin;
     return job.skip + ((frame * job.outputs + k) * height + y + margin) * width + margin;
 }
 
 inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip, const float* products) {
-    const std::int64_t height = job.height - 2, width = job.width - 2;
+    const std::int64_t height = job.output_height, width = job.output_width;
     for (std::int64_t k = 0; k < job.outputs; ++k) {
         const float bias = job.bias[k];
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {

@@ -18,33 +18,35 @@ NEEDS_OPENVINO = pytest.mark.skipif(
 
 
 def plain(source, weight, bias) -> np.ndarray:
-    """The convolution as a sum over nine shifts, in float64."""
-    height, width = source.shape[2] - 2, source.shape[3] - 2
+    """The convolution as a sum over shifts, in float64."""
+    size = weight.shape[-1]
+    height, width = source.shape[2] - size + 1, source.shape[3] - size + 1
     total = np.zeros((len(source), len(weight), height, width)) + bias[:, None, None].astype(float)
-    for i in range(3):
-        for j in range(3):
+    for i in range(size):
+        for j in range(size):
             part = source[:, :, i : i + height, j : j + width].astype(float)
             total += np.einsum("kc,nchw->nkhw", weight[:, :, i, j].astype(float), part)
     return total
 
 
-def made(frames, inputs, outputs, height, width, seed=0):
+def made(frames, inputs, outputs, height, width, seed=0, size=3):
     random = np.random.default_rng(seed)
     source = random.normal(size=(frames, inputs, height, width)).astype(np.float32)
-    weight = (random.normal(size=(outputs, inputs, 3, 3)) / np.sqrt(9 * inputs)).astype(np.float32)
+    weight = (random.normal(size=(outputs, inputs, size, size)) / np.sqrt(size**2 * inputs)).astype(np.float32)
     return source, weight, random.normal(size=outputs).astype(np.float32)
 
 
 @pytest.mark.parametrize(
     ("frames", "inputs", "outputs", "height", "width"),
-    [(1, 1, 1, 3, 3), (2, 3, 5, 4, 9), (3, 48, 36, 7, 70), (1, 64, 64, 41, 23), (5, 7, 9, 6, 131), (1, 32, 33, 90, 66)],
+    [(1, 1, 1, 5, 5), (2, 3, 5, 6, 9), (3, 48, 36, 7, 70), (1, 64, 64, 41, 23), (5, 7, 9, 6, 131), (1, 32, 33, 90, 66)],
 )
+@pytest.mark.parametrize("size", [3, 5])
 @pytest.mark.parametrize(("threads", "lanes"), [(1, 16), (2, 16), (1, 8), (1, 4)])
-def test_any_shape_is_the_plain_convolution(frames, inputs, outputs, height, width, threads, lanes) -> None:
-    if lanes > winograd_lanes() and lanes < 16:
+def test_any_shape_is_the_plain_convolution(frames, inputs, outputs, height, width, size, threads, lanes) -> None:
+    if winograd_lanes() < lanes < 16:
         pytest.skip(f"this processor has no vectors of {lanes} floats")
-    source, weight, bias = made(frames, inputs, outputs, height, width)
-    target = np.full((frames, outputs, height - 2, width - 2), np.nan, np.float32)
+    source, weight, bias = made(frames, inputs, outputs, height, width, size=size)
+    target = np.full((frames, outputs, height - size + 1, width - size + 1), np.nan, np.float32)
     WinogradConvolution(weight, bias, False).run(source, target, None, WinogradWorkspace(), threads, lanes)
     np.testing.assert_allclose(target, plain(source, weight, bias), rtol=0, atol=1.5e-5)
 
@@ -105,7 +107,7 @@ def test_this_processor_has_a_kernel() -> None:
 @pytest.mark.parametrize(
     ("config", "replaced", "alone", "joined"),
     [
-        ({"family": "factorized", "blocks": 3}, 6, 0, 1),
+        ({"family": "factorized", "blocks": 3}, 7, 1, 1),
         ({"family": "fused"}, 10, 6, 1),
     ],
 )

@@ -18,7 +18,7 @@ from openvino.passes import ConstantFolding, Manager
 from gfs_sr._core import WinogradConvolution, WinogradWorkspace
 
 FEWEST_CHANNELS: Final = 32  # in and out: below, turning fields into planes and back outweighs the products
-SIZE: Final = 3
+SIZES: Final = (3, 5)
 MARGIN: Final = 2  # cells that a residual block's two convolutions use up
 
 Block = tuple[WinogradConvolution, WinogradConvolution]
@@ -56,7 +56,7 @@ class Scratch:
 
 
 def replace_convolutions(model: Any, threads: int) -> int:
-    """Put ours in the place of every 3×3 convolution of `model` that is worth it, its bias and ReLU included.
+    """Put ours in the place of every 3×3 and 5×5 convolution of `model` that is worth it, its bias and ReLU included.
 
     Residual blocks that follow each other become one operator.
 
@@ -86,7 +86,7 @@ def replace_convolutions(model: Any, threads: int) -> int:
 
 
 class WinogradNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
-    """(N, C, H, W) -> (N, K, H - 2, W - 2) by our kernel, as an operator of an OpenVINO model."""
+    """(N, C, H, W) -> (N, K, H - size + 1, W - size + 1) by our kernel, as an operator of an OpenVINO model."""
 
     def __init__(self, source: Any, convolution: WinogradConvolution, scratch: Scratch, threads: int) -> None:
         super().__init__(self)
@@ -97,7 +97,8 @@ class WinogradNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
     def validate_and_infer_types(self) -> None:
         """What comes out, of static shapes."""
         N, _, H, W = (size.get_length() for size in self.get_input_partial_shape(0))
-        shape = openvino.PartialShape([N, self._facts[0].outputs, H - SIZE + 1, W - SIZE + 1])
+        convolution = self._facts[0]
+        shape = openvino.PartialShape([N, convolution.outputs, H - convolution.size + 1, W - convolution.size + 1])
         self.set_output_type(0, self.get_input_element_type(0), shape)
 
     def clone_with_new_inputs(self, new_inputs: Sequence[Any]) -> "WinogradNode":
@@ -204,6 +205,7 @@ def _is_block(pair: Sequence[Found]) -> bool:
         and second.skipped is not None
         and second.skipped == first.source
         and len(first.result.get_target_inputs()) == 1
+        and first.convolution.size == second.convolution.size == 1 + MARGIN
     )
 
 
@@ -219,7 +221,7 @@ def _is_ours(node: Any) -> bool:
     return (
         weight is not None
         and weight.dtype == np.float32
-        and weight.shape[2:] == (SIZE, SIZE)
+        and weight.shape[2:] in {(size, size) for size in SIZES}
         and min(weight.shape[:2]) >= FEWEST_CHANNELS
         and list(attributes["strides"]) == list(attributes["dilations"]) == [1, 1]
         and not any((*attributes["pads_begin"], *attributes["pads_end"]))
