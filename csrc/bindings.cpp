@@ -28,7 +28,7 @@ std::string text_of(const std::vector<py::ssize_t>& shape) { return py::str(py::
 
 // `array` as it lies in memory, or an error: a converted copy would hide a mistake, or lose what is written to it.
 py::array checked(const py::handle& object, const char* name, char kind, py::ssize_t itemsize,
-                  const std::vector<py::ssize_t>& shape) {
+                  const std::vector<py::ssize_t>& shape, bool must_be_contiguous = true) {
     if (!py::isinstance<py::array>(object)) {
         throw py::type_error(std::string(name) + " is no NumPy array but " +
                              std::string(py::str(py::type::of(object))));
@@ -42,7 +42,7 @@ py::array checked(const py::handle& object, const char* name, char kind, py::ssi
     if (!std::equal(shape.begin(), shape.end(), array.shape(), array.shape() + array.ndim())) {
         throw InvalidArgument(std::string(name) + " is " + text_of(array) + ", need shape " + text_of(shape));
     }
-    if ((array.flags() & py::array::c_style) == 0) {
+    if (must_be_contiguous && (array.flags() & py::array::c_style) == 0) {
         throw InvalidArgument(std::string(name) + " is " + text_of(array) + ", need it contiguous");
     }
     if (reinterpret_cast<std::uintptr_t>(array.data()) % static_cast<std::uintptr_t>(itemsize) != 0) {
@@ -316,6 +316,23 @@ WinogradConvolution convolution_checked(const py::object& weight, const py::obje
     return {view<float>(own).data(), view<float>(constant).data(), own.shape(0), own.shape(1), size, relu};
 }
 
+// Fields of any strides, as long as the values of a row lie side by side.
+template <typename Value>
+FieldStack<Value> stack_checked(const py::object& object, const char* name, const std::vector<py::ssize_t>& shape) {
+    py::array array = checked(object, name, 'f', 4, shape, false);
+    const auto step = [&](int axis) { return array.strides(axis) / array.itemsize(); };
+    for (int axis = 0; axis < 4; ++axis) {
+        if (array.strides(axis) < 0 || array.strides(axis) % array.itemsize() != 0 || (axis == 3 && step(3) != 1)) {
+            throw InvalidArgument(std::string(name) + " is " + text_of(array) + ", need the values of a row side by side");
+        }
+    }
+    if constexpr (std::is_const_v<Value>) {
+        return {static_cast<Value*>(array.data()), step(0), step(1), step(2)};
+    } else {
+        return {static_cast<Value*>(array.mutable_data()), step(0), step(1), step(2)};
+    }
+}
+
 void convolve_checked(const WinogradConvolution& convolution, const py::object& source_object,
                       const py::object& target_object, const py::object& skip_object, WinogradWorkspace& workspace,
                       int threads, int most_lanes) {
@@ -327,18 +344,17 @@ void convolve_checked(const WinogradConvolution& convolution, const py::object& 
                               " or more columns)");
     }
     const py::ssize_t frames = shape.shape(0), height = shape.shape(2), width = shape.shape(3);
-    const py::array source = checked(source_object, "source", 'f', 4, {frames, convolution.inputs(), height, width});
     const py::ssize_t rows = height - convolution.size() + 1, columns = width - convolution.size() + 1;
-    py::array target = checked(target_object, "target", 'f', 4, {frames, convolution.outputs(), rows, columns});
-    std::optional<py::array> skip;
+    const auto source = stack_checked<const float>(source_object, "source", {frames, convolution.inputs(), height, width});
+    const auto target = stack_checked<float>(target_object, "target", {frames, convolution.outputs(), rows, columns});
+    FieldStack<const float> skip{};
     if (!skip_object.is_none()) {
         const py::ssize_t margin = 2 * WinogradConvolution::skip_margin;
-        skip = checked(skip_object, "skip", 'f', 4, {frames, convolution.outputs(), rows + margin, columns + margin});
+        skip = stack_checked<const float>(skip_object, "skip",
+                                           {frames, convolution.outputs(), rows + margin, columns + margin});
     }
-    auto* first = static_cast<float*>(target.mutable_data());
     const py::gil_scoped_release unlocked;
-    convolution.run(view<float>(source).data(), skip ? view<float>(*skip).data() : nullptr, frames, height, width, first,
-                    workspace, threads, most_lanes);
+    convolution.run(source, skip, frames, height, width, target, workspace, threads, most_lanes);
 }
 
 }  // namespace

@@ -128,9 +128,9 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
     }
 }
 
-void WinogradConvolution::run(const float* source, const float* skip, std::int64_t frames, std::int64_t height,
-                              std::int64_t width, float* target, WinogradWorkspace& workspace, int threads,
-                              int most_lanes) const {
+void WinogradConvolution::run(const FieldStack<const float>& source, const FieldStack<const float>& skip, std::int64_t frames,
+                              std::int64_t height, std::int64_t width, const FieldStack<float>& target,
+                              WinogradWorkspace& workspace, int threads, int most_lanes) const {
     if (height < size_ || width < size_) throw std::invalid_argument("the field is smaller than the convolution");
     if (frames == 0) return;
     const Kernel chosen = kernel(most_lanes);

@@ -8,11 +8,22 @@
 
 namespace gfs_sr {
 
+// (frames, fields, rows, columns), the values of a row side by side.
+template <typename Value>
+struct FieldStack {
+    Value* first;
+    std::int64_t frame_step, field_step, row_step;
+
+    Value* row(std::int64_t frame, std::int64_t field, std::int64_t y) const {
+        return first + frame * frame_step + field * field_step + y * row_step;
+    }
+};
+
 // One convolution of one batch: shapes, and how its workspace is laid out.
 struct WinogradJob {
-    const float* source;  // (frames, inputs, height, width)
-    const float* skip;    // (frames, outputs, output height + 4, output width + 4), or none
-    float* target;        // (frames, outputs, output height, output width)
+    FieldStack<const float> source;  // (frames, inputs, height, width)
+    FieldStack<const float> skip;    // (frames, outputs, output height + 4, output width + 4), or none
+    FieldStack<float> target;        // (frames, outputs, output height, output width)
     const float* weights;
     const float* bias;
     bool relu;
@@ -57,9 +68,11 @@ class WinogradConvolution {
 
     // source (frames, inputs, height, width) -> target (frames, outputs, height - size + 1, width - size + 1); threads
     // 0: all. A `skip`, two cells larger than the target on each side, or none, is added without its margin, after the
-    // ReLU. Vectors are as wide as the processor has them, of `most_lanes` floats at most.
-    void run(const float* source, const float* skip, std::int64_t frames, std::int64_t height, std::int64_t width,
-             float* target, WinogradWorkspace& workspace, int threads, int most_lanes = 16) const;
+    // ReLU; the target may lie in its place. Vectors are as wide as the processor has them, of `most_lanes` floats at
+    // most.
+    void run(const FieldStack<const float>& source, const FieldStack<const float>& skip, std::int64_t frames,
+             std::int64_t height, std::int64_t width, const FieldStack<float>& target, WinogradWorkspace& workspace,
+             int threads, int most_lanes = 16) const;
 
     std::int64_t inputs() const { return fields_; }
     std::int64_t outputs() const { return outputs_; }

@@ -132,7 +132,6 @@ inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip,
         const std::int64_t down = part / 2 * WinogradConvolution::shift, right = part % 2 * WinogradConvolution::shift;
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
-            const float* image = job.source + (frame * job.fields + c % job.fields) * job.height * job.width;
             const bool follows = r > strip.first && y > 0;  // the last two rows of the tile row above come first here
             const float* six[points];
             for (std::int64_t i = 0; i < points; ++i) {
@@ -140,7 +139,7 @@ inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip,
                 six[i] = lines;
                 if (follows && i < 2) continue;
                 const bool is_within = y + i + down < job.height;
-                const float* row = is_within ? image + (y + i + down) * job.width + right : image;
+                const float* row = job.source.row(frame, c % job.fields, is_within ? y + i + down : 0) + right;
                 transform_row(row, is_within ? job.width - right : 0, job.tile_columns, lines, line_step);
             }
             float* target = planes + c * job.channel_step + (r - strip.first) * job.tile_columns;
@@ -196,21 +195,15 @@ inline void multiply(const WinogradJob& job, std::int64_t vectors, const float* 
     }
 }
 
-// What is added to row `y` of the output: the skip's cells above those of the output.
-inline const float* skipped_row(const WinogradJob& job, std::int64_t frame, std::int64_t k, std::int64_t y) {
-    const std::int64_t margin = WinogradConvolution::skip_margin;
-    const std::int64_t height = job.output_height + 2 * margin, width = job.output_width + 2 * margin;
-    return job.skip + ((frame * job.outputs + k) * height + y + margin) * width + margin;
-}
-
 inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip, const float* products) {
     const std::int64_t height = job.output_height, width = job.output_width;
+    constexpr std::int64_t margin = WinogradConvolution::skip_margin;
+    const bool skips = job.skip.first != nullptr;
     for (std::int64_t k = 0; k < job.outputs; ++k) {
         const float bias = job.bias[k];
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
             const float* source = products + k * job.channel_step + (r - strip.first) * job.tile_columns;
-            float* image = job.target + (frame * job.outputs + k) * height * width;
             const std::int64_t rows = std::min(cell, height - y);
             for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
                 Vector across[points * cell], m[points], out[cell * cell];
@@ -225,8 +218,8 @@ inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip
                         Vector value = out[i * cell + j] + bias;
                         out[i * cell + j] = job.relu ? (value > 0.0F ? value : Vector{}) : value;
                     }
-                    float* row = image + (y + i) * width + x;
-                    const float* skip = job.skip == nullptr ? nullptr : skipped_row(job, frame, k, y + i) + x;
+                    float* row = job.target.row(frame, k, y + i) + x;
+                    const float* skip = skips ? job.skip.row(frame, k, y + i + margin) + margin + x : nullptr;
                     Vector joined[cell];
                     join_by_four(out + i * cell, joined);
                     if (count == cell * lanes) {

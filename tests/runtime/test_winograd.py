@@ -61,6 +61,22 @@ def test_a_relu_comes_before_what_is_skipped(lanes) -> None:
     np.testing.assert_allclose(target, truth, rtol=0, atol=1.5e-5)
 
 
+def test_the_result_may_lie_in_the_place_of_what_is_skipped() -> None:
+    source, weight, bias = made(2, 8, 8, 13, 77)
+    skip = made(2, 8, 8, 15, 79, seed=1)[0]
+    truth = plain(source, weight, bias) + skip[:, :, 2:-2, 2:-2]
+    inside = skip[:, :, 2:-2, 2:-2]
+    rim = skip.copy()
+    WinogradConvolution(weight, bias, False).run(source, inside, skip, WinogradWorkspace(), 2)
+    np.testing.assert_allclose(inside, truth, rtol=0, atol=1.5e-5)
+    rim[:, :, 2:-2, 2:-2] = inside
+    np.testing.assert_array_equal(skip, rim)
+    # and what lies in a larger field is read as well
+    again = np.empty((2, 8, 9, 73), np.float32)
+    WinogradConvolution(weight, bias, False).run(inside, again, None, WinogradWorkspace(), 1)
+    np.testing.assert_allclose(again, plain(inside, weight, bias), rtol=0, atol=1.5e-5)
+
+
 def test_a_workspace_serves_small_and_large_in_turn_and_threads_change_no_bit() -> None:
     workspace, results = WinogradWorkspace(), []
     for threads in (1, 2, 1):
@@ -97,6 +113,14 @@ def test_shapes_that_do_not_fit_are_refused(source, target, skip, what) -> None:
     arrays = [None if shape is None else np.zeros(shape, np.float32) for shape in (source, target, skip)]
     with pytest.raises(ValueError, match=what):
         convolution.run(*arrays, WinogradWorkspace(), 1)
+
+
+def test_rows_whose_values_lie_apart_are_refused() -> None:
+    source, weight, bias = made(1, 4, 4, 8, 16)
+    with pytest.raises(ValueError, match="side by side"):
+        WinogradConvolution(weight, bias, False).run(
+            source[..., ::2], np.empty((1, 4, 6, 6), np.float32), None, WinogradWorkspace(), 1
+        )
 
 
 def test_this_processor_has_a_kernel() -> None:

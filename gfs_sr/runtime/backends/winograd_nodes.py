@@ -45,10 +45,10 @@ class Scratch:
 
     def __init__(self) -> None:
         self.workspace = WinogradWorkspace()
-        self._floats = [np.empty(0, np.float32)] * 3
+        self._floats = [np.empty(0, np.float32)] * 2
 
     def field(self, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """One of three fields; what it held before is lost."""
+        """One of two fields; what it held before is lost."""
         count = int(np.prod(shape))
         if self._floats[number].size < count:
             self._floats[number] = np.empty(count, np.float32)
@@ -152,9 +152,12 @@ class ResidualBlocksNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
                 _, channels, height, width = x.shape
                 between = scratch.field(0, (1, first.outputs, height - 2, width - 2))
                 first.run(x, between, None, scratch.workspace, threads)
-                is_last = number == len(blocks) - 1
-                shape = (1, channels, height - 2 * MARGIN, width - 2 * MARGIN)
-                y = target[frame : frame + 1] if is_last else scratch.field(1 + number % 2, shape)
+                if number == len(blocks) - 1:
+                    y = target[frame : frame + 1]
+                elif number == 0:
+                    y = scratch.field(1, (1, channels, height - 2 * MARGIN, width - 2 * MARGIN))
+                else:
+                    y = x[..., MARGIN:-MARGIN, MARGIN:-MARGIN]  # in the place of what is skipped
                 second.run(between, y, x, scratch.workspace, threads)
                 x = y
         return True
