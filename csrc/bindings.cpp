@@ -323,7 +323,8 @@ FieldStack<Value> stack_checked(const py::object& object, const char* name, cons
     const auto step = [&](int axis) { return array.strides(axis) / array.itemsize(); };
     for (int axis = 0; axis < 4; ++axis) {
         if (array.strides(axis) < 0 || array.strides(axis) % array.itemsize() != 0 || (axis == 3 && step(3) != 1)) {
-            throw InvalidArgument(std::string(name) + " is " + text_of(array) + ", need the values of a row side by side");
+            throw InvalidArgument(std::string(name) + " is " + text_of(array) +
+                                  ", need the values of a row side by side");
         }
     }
     if constexpr (std::is_const_v<Value>) {
@@ -345,7 +346,8 @@ void convolve_checked(const WinogradConvolution& convolution, const py::object& 
     }
     const py::ssize_t frames = shape.shape(0), height = shape.shape(2), width = shape.shape(3);
     const py::ssize_t rows = height - convolution.size() + 1, columns = width - convolution.size() + 1;
-    const auto source = stack_checked<const float>(source_object, "source", {frames, convolution.inputs(), height, width});
+    const auto source =
+        stack_checked<const float>(source_object, "source", {frames, convolution.inputs(), height, width});
     const auto target = stack_checked<float>(target_object, "target", {frames, convolution.outputs(), rows, columns});
     FieldStack<const float> skip{};
     if (!skip_object.is_none()) {

@@ -42,12 +42,13 @@ void round(std::mt19937& random, WinogradWorkspace& workspace) {
     const Shape of{1 + below(3), 1 + below(12), 1 + below(20), size, size + below(14), size + below(150)};
     const std::int64_t height = of.height - size + 1, width = of.width - size + 1;
     std::normal_distribution<float> normal;
-    const auto made = [&](std::int64_t size) {
-        std::vector<float> values(index(size));
+    const auto made = [&](std::int64_t count) {
+        std::vector<float> values(index(count));
         for (float& value : values) value = normal(random);
         return values;
     };
-    const auto source = made(of.frames * of.inputs * of.height * of.width), weight = made(of.outputs * of.inputs * size * size),
+    const auto source = made(of.frames * of.inputs * of.height * of.width),
+               weight = made(of.outputs * of.inputs * size * size),
                bias = made(of.outputs), skip = made(of.frames * of.outputs * (height + 4) * (width + 4));
     const bool relu = below(2) == 1, skips = below(2) == 1;
     std::vector<float> target(index(of.frames * of.outputs * height * width), std::nanf(""));
@@ -62,17 +63,17 @@ void round(std::mt19937& random, WinogradWorkspace& workspace) {
     const FieldStack<float> apart{target.data(), of.outputs * height * width, height * width, width};
     convolution.run(from, skipped, of.frames, of.height, of.width, in_place ? inside : apart, workspace,
                     1 + static_cast<int>(below(3)), 4 << below(3));
-    std::size_t place = 0;
     for (std::int64_t frame = 0; frame < of.frames; ++frame) {
         for (std::int64_t k = 0; k < of.outputs; ++k) {
             for (std::int64_t y = 0; y < height; ++y) {
-                for (std::int64_t x = 0; x < width; ++x, ++place) {
+                for (std::int64_t x = 0; x < width; ++x) {
                     double value = plain(of, source, weight, frame, k, y, x) + static_cast<double>(bias[index(k)]);
                     if (relu) value = std::max(value, 0.0);
                     if (skips) {
-                        value += static_cast<double>(skip[index((frame * of.outputs + k) * plane + (y + 2) * row + x + 2)]);
+                        const std::int64_t cell = (frame * of.outputs + k) * plane + (y + 2) * row + x + 2;
+                        value += static_cast<double>(skip[index(cell)]);
                     }
-                    const double result = static_cast<double>(in_place ? *(inside.row(frame, k, y) + x) : target[place]);
+                    const double result = static_cast<double>((in_place ? inside : apart).row(frame, k, y)[x]);
                     if (!(std::abs(result - value) < 4e-4)) {
                         std::fprintf(stderr, "fuzz_winograd: %g, not %g, frame %ld, output %ld, row %ld, column %ld\n",
                                      result, value, static_cast<long>(frame),

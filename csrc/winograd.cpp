@@ -128,8 +128,9 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
     }
 }
 
-void WinogradConvolution::run(const FieldStack<const float>& source, const FieldStack<const float>& skip, std::int64_t frames,
-                              std::int64_t height, std::int64_t width, const FieldStack<float>& target,
+void WinogradConvolution::run(const FieldStack<const float>& source, const FieldStack<const float>& skip,
+                              std::int64_t frames, std::int64_t height, std::int64_t width,
+                              const FieldStack<float>& target,
                               WinogradWorkspace& workspace, int threads, int most_lanes) const {
     if (height < size_ || width < size_) throw std::invalid_argument("the field is smaller than the convolution");
     if (frames == 0) return;
@@ -153,7 +154,8 @@ void WinogradConvolution::run(const FieldStack<const float>& source, const Field
     job.tile_columns = (job.output_width + tile - 1) / tile;
     const std::int64_t all_rows = frames * job.tile_rows;
     const int workers = useful_threads(threads, frames * outputs_ * height * width);
-    const std::int64_t most_rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes, strip_values / (inputs_ + outputs_));
+    const std::int64_t most_tiles = strip_values / (inputs_ + outputs_);
+    const std::int64_t most_rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes, most_tiles);
     // as many for each worker, or the last one would keep all others waiting
     const std::int64_t strips = std::min(all_rows, round_up((all_rows + most_rows - 1) / most_rows, workers));
     const std::int64_t rows = (all_rows + strips - 1) / strips;
