@@ -1,4 +1,4 @@
-"""OpenVINO with its 3×3 convolutions computed by our own: Winograd's F(4×4, 3×3), a quarter of the multiplications.
+"""OpenVINO with its 3×3 and 5×5 convolutions computed by our own: Winograd's F(4×4, 3×3), a quarter of the multiplications.
 
 A convolution of the plain kind already runs at nine tenths of what a processor multiplies at most, so that nothing but
 fewer multiplications makes a deep trunk faster.
@@ -11,7 +11,7 @@ from gfs_sr.runtime.backends.openvino import OpenVinoBackend
 
 
 class OpenVinoWinogradBackend(OpenVinoBackend):
-    """`openvino`, its 3×3 convolutions of many channels replaced; fp32."""
+    """`openvino`, its 3×3 and 5×5 convolutions of many channels replaced; fp32."""
 
     name = "openvino-winograd"
 
