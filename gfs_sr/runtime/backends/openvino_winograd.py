@@ -1,4 +1,4 @@
-"""OpenVINO with its 3×3 and 5×5 convolutions computed by our own: Winograd's F(4×4, 3×3), a quarter of the multiplications.
+"""OpenVINO with its 3×3 and 5×5 convolutions computed by our own: a fraction of the multiplications (Winograd).
 
 A convolution of the plain kind already runs at nine tenths of what a processor multiplies at most, so that nothing but
 fewer multiplications makes a deep trunk faster.
