@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from gfs_sr.contract import Contract
 from gfs_sr.data.forecast import Forecast
@@ -215,9 +216,7 @@ def _sampling(contract: Contract, request: Request) -> SamplingConfig | None:
     """
     if contract.denoising is None:
         if request.sampler or request.schedule:
-            raise UsageError(
-                f"{contract.name} draws nothing by a sampler", "--sampler, --schedule, --sampling", "leave them out"
-            )
+            raise UsageError(f"{contract.name} draws nothing by a sampler", "--sampler, --schedule", "leave them out")
         if request.resume:
             raise UsageError(
                 f"{contract.name} writes members as it computes them, in one run each: there is nothing to keep",
@@ -227,10 +226,10 @@ def _sampling(contract: Contract, request: Request) -> SamplingConfig | None:
         return None
     try:
         asked = contract.denoising.sampling.changed(dict(request.sampler), dict(request.schedule))
-    except ValueError as error:
-        lines = str(error).splitlines()
+    except ValidationError as error:
+        faults = [(*map(str, each["loc"]), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
         raise UsageError(
-            "; ".join(line.strip() for line in lines[1:3]) or lines[0], "--sampler, --schedule, --sampling",
+            "; ".join(": ".join(parts) for parts in faults), "--sampler, --schedule",
             f"give keys of {', '.join([*SamplerConfig.model_fields, *ScheduleConfig.model_fields])}",
         ) from error  # fmt: skip
     if asked.sampler.guidance != 1 and not contract.denoising.guided:
