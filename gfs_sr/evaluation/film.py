@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from PIL import Image
 
-from gfs_sr.evaluation.picture import Picture, pixels_of, png, raster
+from gfs_sr.evaluation.picture import Picture, in_few_colors, pixels_of, png, raster
 from gfs_sr.evaluation.plots.coast import box, coastlines
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
 from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit, field_limits, palette
@@ -192,7 +192,7 @@ def animation(
         frames.append(Image.fromarray(pixels_of(canvas)))
     # one palette for all frames, from the first, middle and last: colors must not flicker
     some = np.concatenate([np.asarray(frames[k]) for k in (0, len(frames) // 2, -1)])
-    first = Image.fromarray(some).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    first = in_few_colors(Image.fromarray(some))
     same = [frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
     same[0].save(

@@ -1,5 +1,6 @@
 """Pictures from plain arrays: their findings are true, their labels are inside, their colors can be told apart."""
 
+import io
 import itertools
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 
 from gfs_sr.data.variables import VARIABLES
+from gfs_sr.evaluation.picture import picture
 from gfs_sr.evaluation.plots import maps, palettes, style, units
 from gfs_sr.evaluation.plots.cells import CellScores, cell_maps
 from gfs_sr.evaluation.plots.climate import mean_bias_maps, period_maximum_maps, relative_bias
@@ -305,6 +308,20 @@ def test_isolines_are_few_and_round(low, high):
     assert_array_equal(lines, lines.round())
     assert low <= lines[0]
     assert lines[-1] <= high + 1e-6
+
+
+def test_rare_colors_of_a_map_keep_their_hue_in_the_file():
+    # next to no wind from the east: its violet is a thousandth of the picture, and the end of the bar
+    wind = np.full((31, 40), 3.0) + 2 * np.sin(LON)[None] + np.cos(3 * LAT)[:, None]
+    wind[3:5, 3:5] = [[-1.0, -2.0], [-4.0, -6.0]]
+    drawn = maps.comparison(
+        "u10", "u10", wind, LAT, LON, wind[::6, ::6], LAT[::6], LON[::6], "15 h", "12 h",
+        [maps.Estimate("model", "model", wind + np.sin(5 * LON)), maps.Estimate("best", "x", wind + np.cos(7 * LON))],
+    )  # fmt: skip
+    kept = picture("wind", drawn, "", "map")
+    shown = np.asarray(Image.open(io.BytesIO(kept.data)).convert("RGB")).astype(int)
+    exact = np.asarray(drawn.figure.canvas.buffer_rgba())[..., :3].astype(int)
+    assert np.abs(shown - exact).max() <= 24  # of 256: no hue becomes another
 
 
 def test_s000_20_the_seed_s_panels_share_the_limits_p2_to_p98_of_the_target():
