@@ -57,7 +57,7 @@ def write_years(path, steps=93, hours=192):
     return path
 
 
-def two_members(path):
+def two_members(path, name="twin"):
     """The truth of the file, each member with errors of its own."""
     with xr.open_dataset(path) as opened:
         truth = opened.load()
@@ -71,7 +71,7 @@ def two_members(path):
         spread = np.where(values > 100, 1.0, values)  # K: one; mm: a share
         return ArrayPrediction((values + noise * scale * spread).astype(np.float32))
 
-    return Subject("twin", predict, 2, 2, NODE)
+    return Subject(name, predict, 2, 2, NODE)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,25 @@ def test_s004_23_fourteen_plots_of_a_run_with_two_members(two_years):
     names = {picture.name for section in sections for picture in section.pictures()}
     assert set(FOURTEEN) <= names
     assert [skipped for section in sections for skipped in section.skipped] == []
+
+
+def test_two_ensembles_in_one_report_have_all_pictures_each(tmp_path):
+    path = write_fine(tmp_path / "fine.nc", frames=7)
+    evaluation = evaluate([two_members(path, "one"), two_members(path, "other")], Settings((path,), tasks=("joint",)))
+    pictures = list(ensemble_section(evaluation, casts(evaluation)).pictures())
+    names = [picture.name for picture in pictures]
+    assert len(set(names)) == len(names)  # each is a file of its own
+    for kind in ("ranks", "spread", "samples"):
+        captions = [picture.caption for picture in pictures if picture.name.startswith(f"{kind}_t2m")]
+        assert captions
+        assert [sum(model in each for each in captions) for model in ("one", "other")] == [len(captions) / 2] * 2
+
+
+def test_members_of_a_single_frame_are_no_missing_members(tmp_path):
+    path = write_fine(tmp_path / "one.nc", frames=1)
+    evaluation = evaluate(two_members(path), Settings((path,)))
+    skipped = {each.kind: each.reason for each in ensemble_section(evaluation, casts(evaluation)).skipped}
+    assert skipped == {"spread and error": "the data have one lead time"}
 
 
 @pytest.fixture(scope="module")

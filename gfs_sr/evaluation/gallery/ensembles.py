@@ -5,16 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from gfs_sr.evaluation.gallery.cast import Cast, first, of
+from gfs_sr.evaluation.gallery.lead_times import ONE_LEAD_TIME
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots.lines import spread_and_error
 from gfs_sr.evaluation.plots.probability import rank_histogram, reliability_figure
 from gfs_sr.evaluation.plots.sheets import sample_sheet
-from gfs_sr.evaluation.plots.style import PLAIN, Strand
+from gfs_sr.evaluation.plots.style import PLAIN, Drawing, Strand, Values
 from gfs_sr.evaluation.plots.units import display, number
+from gfs_sr.evaluation.records import Fields
 from gfs_sr.evaluation.result import Evaluation
 
-MOST_RANGES = 3  # of values with a rank histogram: all of them, then the most frequent
+MOST_RANGES = 3  # of values with a rank histogram of a model: all of them, then the most frequent
 MOST_EVENTS = 3  # with a reliability diagram
 NO_MEMBERS = "the models give one forecast, no members"
 
@@ -28,6 +30,8 @@ def ensemble_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
         "Samples": [p for cast in casts for p in _samples(evaluation, cast)],
     }
     reasons = dict.fromkeys(made, NO_MEMBERS) | {"Reliability": "no threshold was crossed in these data"}
+    if evaluation.spread_skill():
+        reasons["Spread and error"] = ONE_LEAD_TIME
     return Section(
         "probability",
         "Are probabilities honest",
@@ -62,14 +66,19 @@ def _reliability(evaluation: Evaluation, cast: Cast) -> list[Picture]:
 
 
 def _ranks(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    every = sorted(of(cast, evaluation.ranks()), key=lambda one: -one.counts.sum())
+    shown = [
+        found
+        for method in dict.fromkeys(one.method for one in every)
+        for found in [one for one in every if one.method == method and one.counts.sum() > 0][:MOST_RANGES]
+    ]
     return [
         picture(
             f"ranks_{cast.variable}_{k + 1}",
             rank_histogram(cast.name, found.counts, found.label),
             f"Members of {found.method}.",
         )
-        for k, found in enumerate(sorted(of(cast, evaluation.ranks()), key=lambda one: -one.counts.sum())[:MOST_RANGES])
-        if found.counts.sum() > 0
+        for k, found in enumerate(shown)
     ]
 
 
@@ -95,12 +104,20 @@ def _spread(evaluation: Evaluation, cast: Cast) -> list[Picture]:
 
 
 def _samples(evaluation: Evaluation, cast: Cast) -> list[Picture]:
-    made = []
-    for fields in first(cast, evaluation.fields):
-        for model, members in fields.members.items():
-            frame = fields.shown_frame
-            samples = {f"member {m + 1}": members[m, frame] for m in range(len(members))}
-            when = f"{fields.lead_hours[frame]:g} h"
-            drawing = sample_sheet(cast.name, cast.variable, fields.truth[frame], samples, fields.lat, fields.lon, when)
-            made.append(picture(f"samples_{cast.variable}", drawing, f"Members of {model}.", "map"))
-    return made
+    return [
+        picture(
+            f"samples_{cast.variable}" + (f"_{k + 1}" if k else ""),
+            _sample_sheet(cast, fields, members),
+            f"Members of {model}.",
+            "map",
+        )
+        for fields in first(cast, evaluation.fields)
+        for k, (model, members) in enumerate(fields.members.items())
+    ]
+
+
+def _sample_sheet(cast: Cast, fields: Fields, members: Values) -> Drawing:
+    frame = fields.shown_frame
+    samples = {f"member {m + 1}": members[m, frame] for m in range(len(members))}
+    when = f"{fields.lead_hours[frame]:g} h"
+    return sample_sheet(cast.name, cast.variable, fields.truth[frame], samples, fields.lat, fields.lon, when)
