@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from export.emulation import emulate_bf16
 from gfs_sr.runtime.backends.base import Array
 
 Runner = Callable[[onnx.ModelProto, Mapping[str, Array]], Mapping[str, Array]]
@@ -84,13 +85,16 @@ def expose(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def run_onnxruntime(graph: onnx.ModelProto, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-    """By ONNX Runtime on the CPU, layer by layer as the graph says: fused layers would have nothing between."""
+    """By ONNX Runtime on the CPU, layer by layer as the graph says: fused layers would have nothing between.
+
+    bf16 is emulated.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(emulate_bf16(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

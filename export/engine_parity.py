@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 
 from export.divergence import first_divergence, run_onnxruntime
+from export.emulation import by_onnxruntime
 from export.engine import run_graph, write_engine
 from export.parity import Batch, measure_parity, require_parity
 from export.plugins import run_on_references
@@ -15,7 +16,6 @@ from gfs_sr.errors import ParityFailed
 from gfs_sr.runtime.artifact import MODEL, PLUGINS, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD
 from gfs_sr.runtime.backends.choice import smooth_inputs
-from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.backends.tensorrt import TensorRtBackend
 from gfs_sr.runtime.engines import Device
 
@@ -34,13 +34,8 @@ def engine_parity(
     batch = Batch(inputs, contract.inputs if contract.any_subset else contract.outputs)
     with tempfile.TemporaryDirectory() as folder:
         engine = write_engine(artifact, plan, device, Path(folder), plugins=plugins)
-        with OnnxRuntimeBackend(artifact) as reference, TensorRtBackend(artifact, engine=engine) as candidate:
-            lines = measure_parity(
-                contract,
-                [batch],
-                lambda given: reference.infer(given)["fine"],
-                lambda given: candidate.infer(given)["fine"],
-            )
+        with by_onnxruntime(artifact) as reference, TensorRtBackend(artifact, engine=engine) as candidate:
+            lines = measure_parity(contract, [batch], reference, lambda given: candidate.infer(given)["fine"])
     try:
         require_parity(lines, str(artifact.path))
     except ParityFailed as error:

@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from torch import Tensor
 
+from export.emulation import emulate_bf16
 from export.graph import OPSET, TRACED_OPSET, write_graph
 from export.parity import measure_parity, require_parity
 from export.precision import DTYPES
@@ -41,12 +42,12 @@ def write_plugin_graph(checkpoint: Checkpoint, contract: Contract, path: Path, w
     """
     model = checkpoint.model()
     dtype = DTYPES.get(contract.precision)
-    network = on_kernels(model, dtype, packed) if dtype in (torch.float32, torch.float16) else None
+    network = on_kernels(model, dtype, packed) if dtype is not None else None
     if network is None:
         raise UsageError(
             f"no plugins take {contract.family} in {contract.precision}",
             "--plugins",
-            "leave --plugins out; they take fused and factorized up to 64 wide, in fp32 and fp16",
+            "leave --plugins out; they take fused and factorized up to 64 wide, in fp32, fp16 and bf16",
         )
     network.requires_grad_(False)
 
@@ -127,7 +128,8 @@ def _fold(graph: onnx.ModelProto) -> None:
 
 def run_on_references(graph: onnx.ModelProto, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
     """All outputs of a graph with plugins, each computed by its operator on the CPU; slow."""
-    evaluator = ReferenceEvaluator(graph, new_ops=[_reference(name) for name in PACKED])
+    # ONNX's evaluator would sum in bf16 too, which no engine does
+    evaluator = ReferenceEvaluator(emulate_bf16(graph), new_ops=[_reference(name) for name in PACKED])
     names = [each.name for each in graph.graph.output]
     return dict(zip(names, evaluator.run(names, dict(inputs)), strict=True))
 
@@ -137,13 +139,24 @@ def _reference(name: str) -> type[OpRun]:
 
     def _run(self: OpRun, *inputs: Array, **attributes: Any) -> tuple[Array, ...]:
         given = [kind(attributes[key]) for key, kind in known.attributes.items()]
-        made = operator(*(torch.from_numpy(np.array(each)) for each in inputs), *given)
+        made = operator(*(_tensor(each) for each in inputs), *given)
         results = (made,) if isinstance(made, Tensor) else made
         scratch = (np.zeros(0, np.float32),) if name == "residual_block" else ()
-        return tuple(each.numpy() for each in results) + scratch
+        return tuple(_array(each) for each in results) + scratch
 
     members = {"op_domain": NAMESPACE, "_run": _run} | dict.fromkeys((*known.attributes, *EXTRA))
     return type(f"packed_{name}", (OpRun,), members)
 
 
+def _tensor(array: Array) -> Tensor:
+    copy = np.array(array)
+    return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16) if copy.dtype == BF16 else torch.from_numpy(copy)
+
+
+def _array(tensor: Tensor) -> Array:
+    array: Array = tensor.view(torch.int16).numpy().view(BF16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    return array
+
+
+BF16: Final = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)  # NumPy and PyTorch share but the bits
 EXTRA: Final = ("plugin_namespace", "plugin_version", "aot")

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime as ort
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from export.emulation import emulate_bf16
+from export.emulation import by_onnxruntime
 from export.graph import OPSET, write_graph
 from export.members import compare_members, write_member_graphs
 from export.parity import Batch, measure_parity, require_parity, worst
@@ -29,7 +27,6 @@ from gfs_sr.models.folding import fold
 from gfs_sr.models.model import Model
 from gfs_sr.runtime.artifact import FRAME, MEAN, MODEL, WEIGHTS, Artifact, publish_artifact, write_manifest
 from gfs_sr.runtime.backends.base import Array, Precision
-from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.card import CARD, model_card
 
 FloatField = npt.NDArray[np.float32]
@@ -154,10 +151,7 @@ def _opened(draft: Path) -> Artifact:
 
 
 def _compare(draft: Path, role: str, model: Model, batches: Sequence[Batch]) -> tuple[Parity, ...]:
-    """Through the very backend that will run it, with the unfolded fp32 network as the truth.
-
-    ONNX Runtime computes no bf16 convolution on the CPU; there the same roundings are computed in fp32.
-    """
+    """As ONNX Runtime computes it, with the unfolded fp32 network as the truth."""
     artifact = _opened(draft)
 
     def network(inputs: Mapping[str, Array]) -> FloatField:
@@ -165,11 +159,5 @@ def _compare(draft: Path, role: str, model: Model, batches: Sequence[Batch]) -> 
             fine: Tensor = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
         return fine.numpy()
 
-    if artifact.contract.precision == "bf16":
-        emulated = emulate_bf16(onnx.load(artifact.graph(role))).SerializeToString()
-        session = ort.InferenceSession(emulated, providers=["CPUExecutionProvider"])
-        return measure_parity(
-            artifact.contract, batches, network, lambda inputs: session.run(["fine"], dict(inputs))[0]
-        )
-    with OnnxRuntimeBackend(artifact, role=role) as backend:
-        return measure_parity(artifact.contract, batches, network, lambda inputs: backend.infer(inputs)["fine"])
+    with by_onnxruntime(artifact, role) as exported:
+        return measure_parity(artifact.contract, batches, network, exported)

@@ -103,7 +103,7 @@ def trt(
     ] = None,
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = OPSET,
     plugins: Annotated[
-        bool, typer.Option("--plugins", help="Build our Triton kernels into the engine: fused, factorized; fp32, fp16.")
+        bool, typer.Option("--plugins", help="Build our Triton kernels into the engine: fused, factorized; not int8.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:

@@ -13,6 +13,7 @@ from gfs_sr.kernels.launch import tuning
 from tests.kernels.specimens import CASES, arguments
 
 ARCH, PROGRAMS = "sm_90", 7
+PRODUCT = re.compile(r"(?:wgmma\.mma_async|mma)\.sync\.aligned\.m\d+n\d+k\d+\.(?:row\.col\.)?([\w.]+)")  # its types
 OPERATIONS = {"SUM": int.__add__, "SUB": int.__sub__, "PROD": int.__mul__, "FLOOR_DIV": int.__floordiv__}
 
 
@@ -107,10 +108,10 @@ def main() -> None:
     register_plugins(ARCH, PROGRAMS)
     register_plugins(ARCH, PROGRAMS)  # a second time changes nothing
     SymIntExpr._exprBuilder = Builder()
-    kinds = {torch.float32: trt.DataType.FLOAT, torch.bfloat16: trt.DataType.BF16}
+    kinds = {torch.float32: trt.DataType.FLOAT, torch.bfloat16: trt.DataType.BF16, torch.float16: trt.DataType.HALF}
     found = []
     for name, shape in dict(CASES).items():
-        for precision, kind in (("ieee", torch.float32), ("bf16", torch.bfloat16)):
+        for precision, kind in (("ieee", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
             known = packed.PACKED[name]
             fixed = 3 if name == "conv_shuffle_fine" else 99  # from here on fp32
             given = [
@@ -134,6 +135,9 @@ def main() -> None:
             found.append(
                 {
                     "plugin": name,
+                    "precision": precision,
+                    "kinds": [str(each.dtype).removeprefix("torch.") for each in tensors],
+                    "products": sorted(set(PRODUCT.findall(body))),
                     "name": entry,
                     "entry": re.search(r"\.entry (\w+)", head)[1],
                     "target": re.search(r"\.target (\w+)", ptx)[1],
