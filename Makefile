@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint bench bench-compare kernels sanitize clean runtime setup
+.PHONY: demo test test-slow lint bench bench-page bench-compare kernels sanitize clean runtime setup
 
 # The constraints file pins every version, so that two machines build the same environment.
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
@@ -42,6 +42,9 @@ bench: setup
 
 kernels: setup
 	$(BIN)/python -m export.kernels
+
+bench-page: setup
+	$(BIN)/python -m benchmarks.page
 
 bench-compare: setup
 	$(BIN)/python benchmarks/compare.py

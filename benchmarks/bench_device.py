@@ -7,10 +7,13 @@ memory to pinned memory, as a fraction of the slowest of compute, copy in and co
 reused pinned buffers; the first batches, which capture, are `cold_s` and no part of it. On the CPU nothing is measured.
 """
 
+import statistics
+
 import pytest
 import torch
 
-from benchmarks.peaks import peaks, timed
+from benchmarks.operations import folded_operations
+from benchmarks.peaks import shares, timed
 from gfs_sr import models
 from gfs_sr.models.folding import fold
 from gfs_sr.models.lowering import Lowered
@@ -30,19 +33,6 @@ TILE = (103, 144)  # 7 by 10 tiles cover the globe
 IMPLEMENTATIONS = ("eager", "torch.compile", "kernels")
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: run benchmarks/gpu.sh")
-
-
-def folded_flops(family: str, core: tuple[int, int, int, int, int]) -> float:
-    """2 per multiply-add, of the core alone; of `fused` as its contract counts them, unfolded."""
-    model = models.build(CONFIGS[family])
-    B, T, C, H, W = core
-    s, r = model.facts.scale_factor, model.facts.time_factor
-    if family == "fused":
-        return model.flops_per_fine_cell * B * r * T * s * s * H * W * C / 5
-    width, blocks = model.settings.width, model.settings.blocks
-    temporal = T * (3 * C * width + 6 * width * width + width * r * C)
-    spatial = r * T * (9 * C * width + 18 * blocks * width * width + 25 * width * C * s * s)
-    return 2.0 * B * H * W * (temporal + spatial)
 
 
 def networks(family: str, implementation: str) -> torch.nn.Module:
@@ -72,7 +62,8 @@ def bench_resident(benchmark, family, implementation):
     device = torch.device("cuda")
     network = networks(family, implementation)
     run = torch.compile(network, dynamic=False) if implementation == "torch.compile" else network
-    contract = models.build(CONFIGS[family]).make_contract(name=family)
+    model = models.build(CONFIGS[family])
+    contract = model.make_contract(name=family)
     given = {name: torch.from_numpy(array) for name, array in smooth_inputs(contract, CORE).items()}
     B, T, C, H, W = CORE
     lanes = Lanes(device)
@@ -88,9 +79,10 @@ def bench_resident(benchmark, family, implementation):
 
     benchmark.pedantic(once, rounds=10, warmup_rounds=2)
     cells = B * 6 * T * C * 36 * H * W
-    rate = folded_flops(family, CORE) / benchmark.stats.stats.min
     benchmark.extra_info |= facts(family, "x".join(map(str, CORE)), implementation, "eager", cells)
-    benchmark.extra_info["of_peak"] = rate / peaks(device).flops_per_s["bf16"]
+    benchmark.extra_info |= shares(
+        benchmark.stats.stats.min, "bf16", operations=folded_operations(model, CORE), device=device
+    )
 
 
 def stream(backend, inputs, fines, count):
@@ -133,11 +125,11 @@ def bench_host_to_host(benchmark, family, tmp_path):
         outward = torch.from_numpy(fines[0])
         own = {name: torch.from_numpy(array) for name, array in inputs[0].items()}
         alone = {
-            "compute": timed(slot._program.graph.replay, device),
-            "copy in": timed(lambda: [slot._inputs[name].copy_(each, non_blocking=True) for name, each in own.items()],
-                             device),
-            "copy out": timed(lambda: outward.copy_(on_device, non_blocking=True), device),
-        }  # fmt: skip
+            "compute": slot._program.graph.replay,
+            "copy in": lambda: [slot._inputs[name].copy_(each, non_blocking=True) for name, each in own.items()],
+            "copy out": lambda: outward.copy_(on_device, non_blocking=True),
+        }
+        alone = {name: statistics.median(timed(work, device)) for name, work in alone.items()}
     per_batch = benchmark.stats.stats.min / STREAM
     benchmark.extra_info |= facts(family, "host to host", "torch-cuda", "torch-cuda", STREAM * fines[0].size)
     benchmark.extra_info |= {"of_slowest": max(alone.values()) / per_batch, "alone_s": alone}

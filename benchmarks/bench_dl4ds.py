@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.operations import folded_operations
+from benchmarks.peaks import shares
 from export.publication import publish
 from gfs_sr import models
 from gfs_sr.runtime.backends.base import Precision
@@ -91,7 +93,10 @@ def bench_inference(benchmark, tmp_path, case, engine):
     with open_backend(backend, artifact, threads=THREADS) as opened:
         inputs = {"coarse": coarse_input(case)}
         benchmark.pedantic(opened.infer, (inputs,), rounds=ROUNDS[case], warmup_rounds=2)
-    benchmark.extra_info |= facts(case, "inference", engine)
+    core = (BATCH, 1, len(VARIABLES), CELLS, CELLS)
+    benchmark.extra_info |= facts(case, "inference", engine) | shares(
+        benchmark.stats.stats.min, precision, operations=folded_operations(models.build(config_of(case)), core)
+    )
 
 
 @pytest.mark.benchmark(group="dl4ds inference")

@@ -16,6 +16,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from benchmarks.operations import folded_operations
+from benchmarks.peaks import shares
+from gfs_sr import models
+
 FRAMES, CELLS, S, R = 16, 48, 3, 4
 VARIABLES = {  # ours -> (the peer's name, units, mean, standard deviation)
     "t2m": ("temperature_2m", "K", 280.0, 8.0),
@@ -24,6 +28,7 @@ VARIABLES = {  # ours -> (the peer's name, units, mean, standard deviation)
     "v10": ("v_10m", "m s-1", 0.0, 4.0),
     "sp": ("pressure_0m", "Pa", 97000.0, 1500.0),
 }
+CONFIG = {"family": "fused", "scale_factor": S, "time_factor": R, "interval_hours": 1.0}
 PEER = "sup3r 0.2.7"
 ROUNDS = 3
 
@@ -50,9 +55,8 @@ def artifact(tmp_path_factory) -> Path:
     from export.publication import publish
     from tests.export.checkpoints import make_checkpoint
 
-    config = {"family": "fused", "scale_factor": S, "time_factor": R, "interval_hours": 1.0}
     folder = tmp_path_factory.mktemp("model") / "artifact"
-    publish(make_checkpoint(config), folder)
+    publish(make_checkpoint(CONFIG), folder)
     return folder
 
 
@@ -76,7 +80,10 @@ def bench_gfs_sr(benchmark, artifact, tmp_path, backend):
     benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True), rounds=ROUNDS, warmup_rounds=1)
     with xr.open_dataset(tmp_path / "fine.nc") as fine:
         assert fine["t2m"].shape == (R * FRAMES, S * CELLS, S * CELLS)
-    benchmark.extra_info |= facts(f"gfs-sr upscale, {backend}")
+    operations = folded_operations(models.build(CONFIG), (1, FRAMES, len(VARIABLES), CELLS, CELLS))
+    benchmark.extra_info |= facts(f"gfs-sr upscale, {backend}") | shares(
+        benchmark.stats.stats.min, operations=operations
+    )
 
 
 @pytest.mark.benchmark(group="end to end")

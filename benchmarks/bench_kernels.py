@@ -9,7 +9,7 @@ says nothing, eager alone runs, at small sizes: a check of this file.
 import pytest
 import torch
 
-from benchmarks.peaks import peaks
+from benchmarks.peaks import peaks, shares
 from gfs_sr.kernels import operators, reference
 from tests.kernels import specimens
 
@@ -87,14 +87,19 @@ def bench_kernels(benchmark, name, implementation, precision):
 
         benchmark.pedantic(once, rounds=20 if CUDA else 1, warmup_rounds=3 if CUDA else 0)
     moved = [each for each in (*given, *results) if isinstance(each, torch.Tensor)]
-    best, most = benchmark.stats.stats.min, peaks(DEVICE)
+    most = peaks(DEVICE)
     benchmark.extra_info |= {
         "case": f"{name} {precision} {'x'.join(map(str, CASES[name]))}",
         "implementation": implementation,
         "reference": "eager",
         "cells": sum(each.numel() for each in results),
-        "of_peak": flops_of(name, CASES[name]) / best / most.flops_per_s["fp32" if precision == "ieee" else precision],
-        "of_bandwidth": sum(each.numel() * each.element_size() for each in moved) / best / most.bytes_per_s,
+        **shares(
+            benchmark.stats.stats.min,
+            "fp32" if precision == "ieee" else precision,
+            operations=flops_of(name, CASES[name]),
+            moved=sum(each.numel() * each.element_size() for each in moved),
+            device=DEVICE,
+        ),
         "peak_flops_per_s": most.flops_per_s,
         "peak_bytes_per_s": most.bytes_per_s,
     }

@@ -4,7 +4,8 @@ Coarse values of five variables become six times as many frames, rows and column
 timed on before) and 4 x 256 x 256. `fused` runs in ONNX Runtime and in OpenVINO, there also with our own convolutions,
 and exported with `--precision bf16` (the artifact whose parity gate it passed). As in the product, a large tile's
 variables go through one at a time. `factorized` is folded, as it is exported; its halo of 43 cells makes a lone 24-cell
-tile dear, and 256 cells of it need more memory than small machines have. The peer runs in an environment of its own,
+tile dear, and 256 cells of it need more memory than small machines have. `of_peak` counts the folded operations of the
+core; Winograd convolutions need fewer than are counted. The peer runs in an environment of its own,
 made by `benchmarks/peers/setup.sh`: give its interpreter in GFS_SR_PEERS_PYTHON, or that case is skipped. It takes 256
 cells in about a minute and 10 GB; all cases together five minutes on two cores.
 """
@@ -17,6 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.operations import folded_operations
+from benchmarks.peaks import shares
+from gfs_sr import models
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.backends import open_backend
 from gfs_sr.runtime.backends.choice import smooth_inputs
@@ -86,7 +90,10 @@ def bench_models(benchmark, artifacts, task, implementation):
                 backend.infer(inputs)
 
         benchmark.pedantic(once, rounds=rounds, warmup_rounds=1)
-    benchmark.extra_info |= facts(task, implementation)
+    known = facts(task, implementation)
+    operations = folded_operations(models.build({"family": family}), (1, frames, VARIABLES, cells, cells))
+    moved = VARIABLES // at_once * sum(each.nbytes for each in inputs.values()) + 4 * known["cells"]
+    benchmark.extra_info |= known | shares(benchmark.stats.stats.min, precision, operations=operations, moved=moved)
 
 
 @pytest.mark.benchmark(group="models")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from benchmarks.peaks import shares
 from gfs_sr.data.grid import Boundary, Registration
 from gfs_sr.runtime import tiling
 from gfs_sr.runtime.tiling import AxisPlan, Plan
@@ -218,5 +219,9 @@ def bench_round_trip(benchmark, field, implementation):
         reference="memcpy",
         cells=field.size,
         field_gb_per_s=round(field.nbytes / benchmark.stats.stats.min / 1e9, 2),
+        **shares(
+            benchmark.stats.stats.min,
+            moved=2 * 4 * (len(corners()) * FRAMES * CHANNELS * TILE * TILE + field.size),
+        ),
     )
     np.testing.assert_allclose(out, field, rtol=1e-5, atol=1e-3)

@@ -3,8 +3,9 @@
 The first ratio is what reading, gathering, scattering and writing cost on top of inference. `factorized` has its full
 trunk of 20 blocks (2,863,050 parameters) on a domain small enough for minutes; the halo of 43 cells is most of its
 work. `unfolded in ONNX Runtime` is the network exported layer by layer, run with the engine's own defaults on the same
-batches, whatever engine the case names. Not timed: opening the artifact, and filling the batches of the bare backend.
-GFS_SR_BENCH_BACKENDS names the engines, comma-separated (default onnxruntime).
+batches, whatever engine the case names. `of_peak` counts the folded operations of the domain without any halo, and
+`of_bandwidth` its coarse and fine fields, each once. Not timed: opening the artifact, and filling the batches of the
+bare backend. GFS_SR_BENCH_BACKENDS names the engines, comma-separated (default onnxruntime).
 """
 
 import os
@@ -15,6 +16,9 @@ import onnxruntime
 import pytest
 import xarray as xr
 
+from benchmarks.operations import folded_operations
+from benchmarks.peaks import shares
+from gfs_sr import models
 from gfs_sr.data.sources import open_forecast
 from gfs_sr.data.variables import lookup
 from gfs_sr.runtime.planner import choose_layout
@@ -117,4 +121,9 @@ def bench_upscaler(benchmark, model, source, tmp_path, backend, implementation):
         "implementation": implementation,
         "reference": "bare backend",
         "cells": cells,
+        **shares(
+            benchmark.stats.stats.min,
+            operations=folded_operations(models.build(MODELS[name][0]), (1, frames, len(VARIABLES), rows, columns)),
+            moved=4 * (frames * len(VARIABLES) * rows * columns + cells),
+        ),
     }

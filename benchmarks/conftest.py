@@ -1,7 +1,8 @@
 """Recording: `pytest benchmarks --benchmark-enable --record` appends to benchmarks/results/<stem>.csv, a line per case.
 
 A benchmark says what it measured in `extra_info`: `case`, `implementation`, `reference` (the implementation that the
-ratio refers to; itself for the reference) and `cells` (values per round). Times are per round.
+ratio refers to; itself for the reference) and `cells` (values per round); where it knows, `of_peak` and `of_bandwidth`
+(`benchmarks.peaks`). Times are per round. `make bench-page` draws them all.
 """
 
 import csv
@@ -16,7 +17,7 @@ import pytest
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
     *("stem", "case", "implementation", "median_s", "iqr_s", "ratio_to_reference", "cells_per_s"),
-    *("device", "date", "commit", "min_s", "min_ratio_to_reference"),
+    *("device", "date", "commit", "min_s", "min_ratio_to_reference", "of_peak", "of_bandwidth"),
 )
 
 
@@ -64,6 +65,10 @@ def record(benchmarks: list[Any], folder: Path) -> None:
                 "commit": commit(),
                 "min_s": f"{bench.stats.min:.6g}",
                 "min_ratio_to_reference": f"{reference.stats.min / bench.stats.min:.3g}" if reference else "",
+                **{
+                    share: f"{bench.extra_info[share]:.3g}" if share in bench.extra_info else ""
+                    for share in ("of_peak", "of_bandwidth")
+                },
             }
         )
     folder.mkdir(exist_ok=True)
