@@ -58,6 +58,7 @@ def upscale(
     debug: options.Debug = False,
 ) -> None:
     """Upscale a forecast to finer cells and shorter steps."""
+    said: list[str] = []  # when the models were opened
 
     def work() -> "RunSummary":
         from gfs_sr.data.built_file import open_coarse
@@ -89,6 +90,7 @@ def upscale(
         opening = {"backend": backend, "precision": options.precision(precision), "threads": threads}
         with ExitStack() as stack:
             upscaler = stack.enter_context(Upscaler.open(model, **opening))
+            said.extend(upscaler.artifact.warnings)
             progress = stack.enter_context(progress_bar(not json_output))
             # what is asked for is what comes out; a model of fixed inputs takes them all, whatever that is
             takes_all = request.variables is not None and not upscaler.contract.any_subset
@@ -96,12 +98,13 @@ def upscale(
             if time_model is None:
                 return upscaler.run(forecast, sink, request, progress)
             in_time = stack.enter_context(Upscaler.open(time_model, backend=backend, threads=threads))
+            said.extend(in_time.artifact.warnings)
             return run_chain(upscaler, in_time, forecast, sink, request, progress, time_first=time_first)
 
-    finish(work, _show, json_output=json_output, debug=debug)
+    finish(work, lambda summary: _show(summary, said), json_output=json_output, debug=debug)
 
 
-def _show(summary: "RunSummary") -> None:
+def _show(summary: "RunSummary", said: list[str]) -> None:
     tile = ", ".join(f"{axis} {size}" for axis, size in summary.tile.items())
     busy = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in summary.stage_seconds.items())
     print(f"{summary.output}: {summary.frames} frames of {', '.join(summary.variables)}")
@@ -110,6 +113,6 @@ def _show(summary: "RunSummary") -> None:
     print(f"  tile    {tile} coarse cells and frames; {'exact' if summary.exact else 'blended'}")
     print(f"  speed   {summary.cells_per_second / 1e6:.2f} M fine cells/s, {summary.seconds:.1f} s (busy: {busy} s)")
     print(f"  memory  {summary.peak_rss_bytes / 2**20:.0f} MiB at most")
-    for warning in summary.warnings:
+    for warning in (each for each in summary.warnings if each not in said):
         shown = warning if len(warning) <= LONGEST_WARNING else f"{warning[:LONGEST_WARNING]} … (--json shows all)"
         print(f"warning: {shown}", file=sys.stderr)

@@ -138,6 +138,12 @@ def _positions(wish: OutputTimes, times: TimeAxis, interval: np.timedelta64, whe
     start = float(times.lead_times[0] / SECOND) / seconds  # of the first frame, since the reference
     if wish.kind == "step":
         step = wish.seconds[0] / seconds
+        if step > last > 0:
+            raise UsageError(
+                f"a step of {wish.seconds[0] / 3600:g} h is longer than the forecast",
+                f"--times; {where} lasts {last * seconds / 3600:g} h",
+                "give a shorter step; one lead time alone is given by its valid time",
+            )
         first, stop = np.ceil(start / step - SAME_MOMENT), np.floor((start + last) / step + SAME_MOMENT)
         positions = np.arange(first, stop + 1) * step - start
     elif wish.kind == "leads":

@@ -265,7 +265,7 @@ class Upscaler:
         plan = steps or layout.plan
         provenance = {
             "title": f"{job.forecast.source}, upscaled {contract.scale_factor} times in space"
-            + (f" and {contract.time_factor} times in time" if len(job.forecast.times) > 1 else ""),
+            + (_in_time(job) if len(job.forecast.times) > 1 else ""),
             "institution": "not stated",
             "source": f"gfs_sr {__version__}, model {contract.name}",
             "history": f"{np.datetime64('now', 's')}Z: gfs-sr upscale with {contract.name}",
@@ -330,6 +330,12 @@ class Upscaler:
             peak_rss_bytes=peak_rss_bytes(),
             warnings=(*self.artifact.warnings, *job.warnings),
         )
+
+
+def _in_time(job: Job) -> str:
+    if job.slots is None:
+        return f" and {job.contract.time_factor} times in time"
+    return f", in time from {len(job.forecast.times)} frames to {len(job.fine_times)}"
 
 
 def _publish(job: Job, sink: Sink, noticed: list[str]) -> None:

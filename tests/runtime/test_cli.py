@@ -13,7 +13,9 @@ import pytest
 import xarray as xr
 
 from gfs_sr import cli
+from gfs_sr.contract import Skill
 from gfs_sr.runtime.artifact import digest
+from tests.artifacts import make_repeat_artifact
 from tests.forecasts import make_forecast
 
 SUBPROCESS_TIMEOUT = 120
@@ -350,6 +352,16 @@ def make_long(path: Path, frames: int = 1500) -> None:
         longitude=("longitude", 0.5 * np.arange(36), forecast.longitude.attrs),
     )
     grown.to_netcdf(path)
+
+
+def test_a_model_that_loses_to_interpolation_says_so_once(source, tmp_path):
+    loss = Skill(data="era5", variable="sp", skill=-0.05, skill_sharpened=-0.1, best_baseline="bicubic/linear")
+    artifact = make_repeat_artifact(tmp_path / "worse", skill=(loss,))
+    command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", tmp_path / "fine.nc", "--model", artifact,
+               "--backend", "onnxruntime"]  # fmt: skip
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=SUBPROCESS_TIMEOUT)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("WORSE than bicubic/linear interpolation for sp") == 1
 
 
 def start_upscale(source: Path, target: Path, artifact: Path) -> subprocess.Popen[str]:

@@ -11,6 +11,7 @@ from gfs_sr.data.grid import Grid
 from gfs_sr.errors import UsageError
 from gfs_sr.runtime.output_times import OutputTimes
 from gfs_sr.runtime.request import Request
+from gfs_sr.runtime.sink import MemorySink
 from gfs_sr.runtime.upscaler import Upscaler
 from tests.export.checkpoints import make_checkpoint
 from tests.forecasts import globe, make_forecast
@@ -151,6 +152,17 @@ def test_what_names_no_times_is_refused(text):
 def test_times_beyond_the_forecast_are_refused(upscaler, forecast, text):
     with pytest.raises(UsageError, match="lie outside the forecast"):
         upscaler.upscale_forecast(forecast, Request(times=OutputTimes.parse(text)))
+
+
+def test_a_step_beyond_the_forecast_is_refused_and_does_not_give_its_first_frame(upscaler, forecast):
+    with pytest.raises(UsageError, match="a step of 40 h is longer than the forecast"):
+        upscaler.upscale_forecast(forecast, Request(times=OutputTimes.parse("40h")))
+
+
+def test_the_title_counts_frames_where_times_were_asked_for(upscaler, forecast):
+    sink = MemorySink()
+    upscaler.run(forecast, sink, Request(times=OutputTimes.parse("1h,90min,4h")))
+    assert sink.description.attrs["title"].endswith(f"in time from {len(forecast.times)} frames to 3")
 
 
 def test_a_model_of_even_steps_refuses_other_times(node, forecast):
