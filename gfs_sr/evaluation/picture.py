@@ -14,6 +14,7 @@ from gfs_sr.evaluation.plots.style import DPI, Drawing
 
 Kind = Literal["chart", "wide", "map"]
 PALETTE_COLORS = 256
+COMMON_COLORS = 96  # of them, by what covers most
 MAP_DPI = 150  # maps are wide: 12 inches at most
 MAP_PIXELS = 2_200_000  # a taller sheet is drawn coarser
 
@@ -81,9 +82,21 @@ def png(image: Image.Image) -> bytes:
 
 
 def in_few_colors(image: Image.Image) -> Image.Image:
-    """The image with a palette that keeps rare colors.
+    """The image with a palette that keeps rare colors, too.
 
     Cutting at medians, Pillow's default, gives the palette to what covers much, and paints the few cells at the ends of
-    a color bar in another hue; covering the farthest colors first errs by some levels of 256 at most, in smaller files.
+    a color bar in another hue; covering the farthest colors first leaves steps in what covers much. So each has a part.
     """
-    return image.quantize(PALETTE_COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    common = image.quantize(COMMON_COLORS, method=Image.Quantize.MEDIANCUT)
+    rare = image.quantize(PALETTE_COLORS - COMMON_COLORS - 1, method=Image.Quantize.MAXCOVERAGE)
+    entries = [255, 255, 255]
+    for part in (common, rare):
+        entries += part.getpalette() or []
+    chosen = Image.new("P", (1, 1))
+    chosen.putpalette(entries)
+    nearest = image.quantize(palette=chosen, dither=Image.Dither.NONE)
+    index = np.array(nearest)
+    index[(np.asarray(image) == 255).all(axis=-1)] = 0  # Pillow's nearest is nearly so, and the page is white
+    exact = Image.fromarray(index, mode="P")
+    exact.putpalette(entries)
+    return exact
