@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.parity import Batch
-from gfs_sr.contract import Contract, NoiseDistribution, NoiseInput, PredictorGrid
+from gfs_sr.contract import Contract, Halo, NoiseDistribution, NoiseInput, PredictorGrid
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.variables import variable_ids
 from gfs_sr.errors import CheckpointInvalid
@@ -18,7 +18,10 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def sample_batches(sample: Sample, contract: Contract) -> list[Batch]:
-    """Three inputs of three shapes, cut from the sample; beyond its edges it is continued as the runtime would.
+    """Inputs of three shapes, cut from the sample; beyond its edges it is continued as the runtime would.
+
+    Three, all variables in one of them. Where frames are drawn together, every step of a sampler takes along all frames
+    that one can see: there the shapes are smaller and take turns, by pairs of variables.
 
     Raises:
         CheckpointInvalid: the sample lacks a variable of the model.
@@ -33,6 +36,17 @@ def sample_batches(sample: Sample, contract: Contract) -> list[Batch]:
     small = names[-1:] if contract.any_subset else names
     if contract.source_grid is not None:  # its weights fit no part of it
         return [_batch(sample, contract, names, (count, frames - count, rows, columns)) for count in (1, 2)]
+    if contract.denoising is not None and contract.denoising.temporal and isinstance(contract.denoising.halo, Halo):
+        sizes = [
+            (1, frames, (rows + 1) // 2, (columns + 1) // 2),
+            (2, 1, 1, max(1, columns // 4)),
+            (1, max(1, frames - 1), max(1, rows // 3), max(1, columns // 3)),
+        ]
+        groups = [names[k : k + 2] for k in range(0, len(names), 2)] if contract.any_subset else [names]
+        return [
+            _batch(sample, contract, groups[k % len(groups)], sizes[k % len(sizes)])
+            for k in range(max(len(groups), len(sizes)))
+        ]
     return [
         _batch(sample, contract, names, (1, frames, rows, columns)),
         _batch(sample, contract, names, (2, max(1, frames - 1), (rows + 1) // 2, (2 * columns + 2) // 3)),

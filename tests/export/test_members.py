@@ -102,6 +102,25 @@ def test_the_manifest_states_the_parity_of_the_sampled_field(case):
     assert all(0 < line.max_abs <= line.tolerance for line in lines)
 
 
+@pytest.mark.parametrize("is_shared", [True, False], ids=["any variable", "all variables"])
+def test_members_whose_frames_are_drawn_together_are_proved_on_smaller_fields_of_every_variable(tmp_path, is_shared):
+    variables = ["t2m", "msl", "u10", "v10", "wspd"]
+    checkpoint = make_checkpoint({**SMALL, "shared": is_shared, "temporal": True, "variables": variables}, spread=0.1)
+    sides = checkpoint.contract.denoising.halo
+    assert sides.before > 0
+    batches = sample_batches(checkpoint.sample, checkpoint.contract)
+    assert {name for batch in batches for name in batch.variables} == set(variables)
+    shapes = [batch.inputs["coarse"].shape for batch in batches]
+    assert {shape[0] for shape in shapes} == {1, 2}
+    assert len({shape[1:2] + shape[3:] for shape in shapes}) == 3
+    halo = checkpoint.contract.halo
+    rows = [shape[3] - halo.north - halo.south for shape in shapes]
+    assert max(rows) == (checkpoint.sample.values.shape[2] + 1) // 2
+    lines = publish(checkpoint, tmp_path / "model").artifact.manifest.parity
+    assert {line.variable for line in lines} == set(variables)
+    assert all(0 < line.max_abs <= line.tolerance for line in lines)
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 def test_members_are_exported_in_fp32_alone(tmp_path, precision):
     with pytest.raises(UsageError, match="fp32"):
