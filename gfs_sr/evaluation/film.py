@@ -15,7 +15,7 @@ from gfs_sr.evaluation.plots.coast import box, coastlines
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
 from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit, field_limits, palette
 from gfs_sr.evaluation.plots.style import Values
-from gfs_sr.evaluation.plots.units import display, number
+from gfs_sr.evaluation.plots.units import display, measured
 
 LEVELS = 32  # colors of a frame: as many steps as an eye tells apart on a bar, and half the bytes of 256
 WIDEST = 480  # pixels of a frame; finer fields are averaged
@@ -105,7 +105,7 @@ def film(
     for label, field in estimates:
         differences = shown.error(field - truth)
         sizes = np.sqrt(_weighted_mean(differences**2, weights))
-        notes = [f"RMSE {number(float(size))} {shown.difference}" for size in sizes]
+        notes = [f"RMSE {measured(float(size))} {shown.difference}" for size in sizes]
         strips += [
             Strip(label, [_frame(shown.field(one), values, factor) for one in field], [""] * len(truth), False),
             Strip(f"{label} − truth", [_frame(one, errors, factor) for one in differences], notes, True),

@@ -6,7 +6,7 @@ from html import escape
 
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.baselines import SHARPENED, is_sharpened
-from gfs_sr.evaluation.plots.units import display, number, superscript
+from gfs_sr.evaluation.plots.units import display, measured, superscript
 from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line, Score, Task
 from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, percent
 
@@ -34,16 +34,17 @@ def glance(lines: Sequence[Line]) -> str:
     for line in lines:
         shown = display(line.variable)
         alone = ", space alone" if line.task == "space" and not only_space else ""
-        own, plain, sharp = (number(shown.error(x)) for x in (line.rmse, line.rmse_plain, line.rmse_sharpened))
+        own, plain, sharp = (measured(shown.error(x)) for x in (line.rmse, line.rmse_plain, line.rmse_sharpened))
         rows.append(
             f"<tr><th scope=row>{escape(lookup(line.variable).long_name)} <small>{line.variable}{alone}</small></th>"
-            f"<td class=text>{verdict_word(line)}</td><td>{own} {shown.difference}</td>"
-            f"<td>{sharp}<small>{escape(line.best_sharpened.removeprefix(SHARPENED))}</small></td>"
+            f"<td class=text>{verdict_word(line)}</td>"
             f"{skill_cell(line.skill_sharpened, line.skill_sharpened_ci)}"
-            f"<td>{plain}<small>{escape(line.best_plain)}</small></td>"
-            f"{skill_cell(line.skill_plain, line.skill_plain_ci)}</tr>"
+            f"{skill_cell(line.skill_plain, line.skill_plain_ci)}"
+            f"<td>{own} {shown.difference}</td>"
+            f"<td>{sharp}<small>{escape(line.best_sharpened.removeprefix(SHARPENED))}</small></td>"
+            f"<td>{plain}<small>{escape(line.best_plain)}</small></td></tr>"
         )
-    head = ("variable", "verdict", "RMSE", "best sharpened", "skill", "best interpolation", "skill")
+    head = ("variable", "verdict", "skill over sharpened", "skill over plain", "RMSE", "best sharpened", "best plain")
     return table("Verdict per variable", head, rows, text_columns=(0, 1))
 
 
@@ -115,11 +116,11 @@ def _lines_table(label: str, lines: Sequence[Line], by: str) -> str:
         rows.append(
             f"<tr><th scope=row>{line.variable}</th><td class=text>{escape(str(getattr(line, by)))}</td>"
             f"<td class=text>{TASK_WORDS[line.task]}</td><td class=text>{escape(line.model)}</td>"
-            f"<td>{number(shown.error(line.rmse))} {shown.difference}</td>"
+            f"<td>{measured(shown.error(line.rmse))} {shown.difference}</td>"
             f"{skill_cell(line.skill_plain, line.skill_plain_ci)}"
-            f"<td class=text>{escape(line.best_plain)} ({number(shown.error(line.rmse_plain))})</td>"
+            f"<td class=text>{escape(line.best_plain)} ({measured(shown.error(line.rmse_plain))})</td>"
             f"{skill_cell(line.skill_sharpened, line.skill_sharpened_ci)}"
-            f"<td class=text>{escape(line.best_sharpened)} ({number(shown.error(line.rmse_sharpened))})</td></tr>"
+            f"<td class=text>{escape(line.best_sharpened)} ({measured(shown.error(line.rmse_sharpened))})</td></tr>"
         )
     head = ("variable", "region" if by == "region" else "leads", "task", "model", "RMSE", "skill",
             "best interpolation (RMSE)", "skill", "best sharpened (RMSE)")  # fmt: skip
@@ -167,8 +168,8 @@ def _score_cell(score: Score | None) -> str:
     units = f" {superscript(score.units)}" if score.units not in ("", "1") else ""
     interval = ""
     if math.isfinite(score.ci_low) and math.isfinite(score.ci_high):
-        interval = f"<small>{number(score.ci_low)} … {number(score.ci_high)}</small>"
-    return f"<td>{number(score.value, 4)}{units}{interval}</td>"
+        interval = f"<small>{measured(score.ci_low)} … {measured(score.ci_high)}</small>"
+    return f"<td>{measured(score.value, 4)}{units}{interval}</td>"
 
 
 def rivals(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -211,7 +212,7 @@ def seed_table(means: Mapping[tuple[str, str, str, str], float]) -> str:
         cells.setdefault((scale, variable, method), {})[metric] = value
     rows = (
         f"<tr><th scope=row>{variable}</th><td class=text>{escape(scale)}</td><td class=text>{escape(method)}</td>"
-        + "".join(f"<td>{number(values[m], 4) if m in values else '–'}</td>" for m in metrics)
+        + "".join(f"<td>{measured(values[m], 4) if m in values else '–'}</td>" for m in metrics)
         + "</tr>"
         for (scale, variable, method), values in sorted(cells.items(), key=lambda item: item[0][:2])
     )

@@ -52,7 +52,7 @@ def page(evaluation: Evaluation, sections: Sequence[Section], embedded: frozense
     assets = files("gfs_sr.evaluation") / "assets"
     style = (assets / "page.css").read_text(encoding="utf-8")
     script = (assets / "page.js").read_text(encoding="utf-8")
-    title = escape(" and ".join(evaluation.models[:3]))
+    title = escape(page_title(evaluation.models))
     return (
         "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
@@ -66,6 +66,12 @@ def page(evaluation: Evaluation, sections: Sequence[Section], embedded: frozense
         "units; every picture is in figures/.</p></footer>\n"
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def page_title(models: Sequence[str]) -> str:
+    """The first three by name; the table of ranks has all."""
+    shown = [*models[:3], *([f"{len(models) - 3} more"] if len(models) > 3 else [])]
+    return " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -86,7 +92,8 @@ def headline(evaluation: Evaluation) -> str:
         return f"{model} restores no detail{where} that the best interpolation does not, for {each}"
     what = f"{model} restores detail{where} better than every interpolation"
     if better < count:
-        return f"{what} for {better} of {count} variables, worse for {worse}"
+        sure = f", {clear} of them beyond doubt" if clear else ""
+        return f"{what} for {better} of {count} variables{sure}, worse for {worse or 'none'}"
     each = "its one variable" if count == 1 else f"all {count} variables"
     if chance == count:
         return f"{what}, for {each}, but within chance"
@@ -126,7 +133,7 @@ def _verdict(evaluation: Evaluation) -> str:
         "<section class=verdict aria-labelledby=verdict-title>"
         f"<h2 id=verdict-title>{escape(headline(evaluation))}.</h2>"
         f"{_average(evaluation, lines)}{numbers}</section>"
-        f"{tables.glance(lines) if lines else ''}"
+        f"{f'<div class=glance>{tables.glance(lines)}</div>' if lines else ''}"
         "<p class=note>RMSE: typical size of the error over the interpolated lead times. Small print under a skill is "
         "its 95% interval from resampled blocks of the forecasts; “clearly” means that it leaves out 0. The sharpened "
         "interpolation undoes smoothing with one fitted number; the verdict is about the better of the two.</p>"

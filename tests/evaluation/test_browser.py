@@ -100,6 +100,11 @@ def test_the_verdict_is_seen_without_scrolling(page):
         assert page.run("document.querySelector('.verdict h2').getBoundingClientRect().bottom") < 500
 
 
+def test_a_telephone_shows_what_the_skill_is_without_a_swipe(page):
+    page.resize(TELEPHONE)
+    assert page.run("document.querySelector('.glance tbody td.text + td').getBoundingClientRect().right") <= TELEPHONE
+
+
 def test_the_keyboard_reaches_the_slider_and_moves_the_pictures(page):
     page.run("document.querySelector('input[name=film]').focus()")
     reached = []

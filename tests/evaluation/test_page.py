@@ -11,7 +11,7 @@ import pytest
 
 from gfs_sr.evaluation import html_tables
 from gfs_sr.evaluation.film import film
-from gfs_sr.evaluation.page import headline, page
+from gfs_sr.evaluation.page import headline, page, page_title
 from gfs_sr.evaluation.records import Line, percent
 from gfs_sr.evaluation.slider import films_html
 
@@ -81,6 +81,7 @@ class Told:
         ([(0.2, (-0.1, 0.3)), (0.1, (-0.05, 0.2))], "for all 2 variables, but within chance"),
         ([(0.2, None)], "better than every interpolation, for its one variable"),
         ([(0.2, None), (-0.1, None), (0.0, None)], "for 1 of 3 variables, worse for 1"),
+        ([(0.2, (0.1, 0.3)), (0.1, None), (0.0, None)], "for 2 of 3 variables, 1 of them beyond doubt, worse for none"),
         ([(-0.1, None), (0.0001, None)], "no detail between the coarse points and frames that the best interpolation"),
     ],
 )
@@ -109,6 +110,11 @@ def test_the_opponent_is_the_best_interpolation_sharpened_or_not():
     lost = line(skill=0.2, plain=-0.3)
     assert html_tables.verdict_word(lost) == "clearly worse"
     assert "no detail" in headline(Told(lost))
+
+
+def test_a_title_names_three_models_and_counts_the_others():
+    titles = [page_title(list(names)) for names in ("a", "ab", "abc", "abcde")]
+    assert titles == ["a", "a and b", "a, b and c", "a, b, c and 2 more"]
 
 
 def test_the_verdict_comes_first(real_report, html, outline):

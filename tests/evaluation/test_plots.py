@@ -193,6 +193,14 @@ def test_numbers_are_written_as_a_reader_writes_them(value, text):
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.86, "0.860"), (1.0, "1.00"), (123.0, "123"), (1013.25, "1013"), (-0.02, "−0.0200"), (0, "0.00")],
+)
+def test_a_score_keeps_the_zeros_that_were_measured(value, text):
+    assert units.measured(value) == text
+
+
+@pytest.mark.parametrize(
     ("value", "span", "text"),
     [(-0.0008, 1.56, "0"), (1.5567, 1.56, "1.56"), (999.86, 17.0, "999.9"), (-43.21, 80.0, "−43.2"), (0.0, 0.0, "0")],
 )

@@ -9,7 +9,7 @@ from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.plots.maps import Axis, Panel, Scale, sheet
 from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit
 from gfs_sr.evaluation.plots.style import Drawing, Values
-from gfs_sr.evaluation.plots.units import display, number
+from gfs_sr.evaluation.plots.units import display, measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,9 @@ def cell_maps(subject: str, variable: str, methods: Mapping[str, CellScores], la
         for label, one in methods.items()
     ]
     first, *others = every
-    finding = f"{next(iter(methods))}: RMSE {number(float(np.nanmedian(shown.error(first.rmse))))} {shown.difference} "
+    finding = (
+        f"{next(iter(methods))}: RMSE {measured(float(np.nanmedian(shown.error(first.rmse))))} {shown.difference} "
+    )
     finding += "at the median cell"
     if others:
         better = float(np.nanmean(first.rmse < others[0].rmse))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from gfs_sr.evaluation.plots.style import LABEL, SOFT, TEXT, TICK, WIDTH, Drawing, Strand, Values, chart, opponent
-from gfs_sr.evaluation.plots.units import number
+from gfs_sr.evaluation.plots.units import measured, number
 
 USEFUL = 0.5  # plus half the base rate: Roberts and Lean (2008), where the skill of a uniform forecast ends
 
@@ -79,9 +79,9 @@ def _finding(panels: Sequence[FssPanel], scales_km: Values) -> str:
     """At the rarest event that is known: where the model is useful, and the gain at the smallest scale."""
     model, other = panels[-1].strands[0], opponent(panels[-1].strands)
     smallest = number(float(scales_km[0]))
-    text = f"{panels[-1].event}: {model.label} scores {number(float(model.values[0]), 2)} at {smallest} km"
+    text = f"{panels[-1].event}: {model.label} scores {measured(float(model.values[0]), 2)} at {smallest} km"
     if other is not None:
-        text += f", {other.label} {number(float(other.values[0]), 2)}"
+        text += f", {other.label} {measured(float(other.values[0]), 2)}"
     return text
 
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from gfs_sr.evaluation.plots.coast import box, coastlines
 from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, MISSING, error_limit, field_limits, palette
 from gfs_sr.evaluation.plots.style import LABEL, SOFT, TEXT, TICK, Drawing, Values, headline, wrap
-from gfs_sr.evaluation.plots.units import degrees, display, number
+from gfs_sr.evaluation.plots.units import degrees, display, measured, number
 
 Axis = npt.NDArray[np.float64]
 
@@ -101,14 +101,14 @@ def comparison(
     top += [Panel(e.label, e.name, shown.field(e.field), lat, lon, values) for e in estimates]
     below = [Panel("coarse input", coarse_when, shown.field(coarse), coarse_lat, coarse_lon, values)]
     below += [
-        Panel(f"{e.label} − truth", f"RMSE {number(size)} {shown.difference}", error, lat, lon, differences)
+        Panel(f"{e.label} − truth", f"RMSE {measured(size)} {shown.difference}", error, lat, lon, differences)
         for e, error, size in zip(estimates, errors, sizes, strict=True)
     ]
-    finding = f"{estimates[0].label} is off by {number(sizes[0])} {shown.difference} RMS"
+    finding = f"{estimates[0].label} is off by {measured(sizes[0])} {shown.difference} RMS"
     if len(sizes) > 1:
         best = int(np.argmin(sizes[1:])) + 1
-        finding += f", {estimates[best].label} by {number(sizes[best])}"
-    told = "; ".join(f"{e.label} ({e.name}) {number(size)}" for e, size in zip(estimates, sizes, strict=True))
+        finding += f", {estimates[best].label} by {measured(sizes[best])}"
+    told = "; ".join(f"{e.label} ({e.name}) {measured(size)}" for e, size in zip(estimates, sizes, strict=True))
     alt = (
         f"{subject}. Maps with coastlines. Above: truth and {len(estimates)} estimates, {number(low)} to "
         f"{number(high)} {shown.units}. Below: the coarse input, and the estimates' differences from the truth, "

@@ -64,6 +64,13 @@ def number(value: float, digits: int = 3) -> str:
     return (f"{value:.0f}" if readable else f"{value:.{digits}g}").replace("-", MINUS)
 
 
+def measured(value: float, digits: int = 3) -> str:
+    """As `number`, with the zeros that were measured: 0.860 beside 0.893."""
+    if 10**digits <= abs(value) < 1e6:
+        return number(value, digits)
+    return f"{value:#.{digits}g}".rstrip(".").replace("-", MINUS)
+
+
 def on_a_bar(value: float, span: float) -> str:
     """The end of a color bar: as many digits as its length asks for, so that next to nothing is 0."""
     decimals = max(0, 2 - math.floor(math.log10(span))) if span > 0 else 3
