@@ -19,9 +19,10 @@ from export.graph import residual_dtypes
 from export.operators import tensorrt_objections
 from export.plugins import run_on_references, write_plugin_graph
 from export.precision import DTYPES
+from export.profiles import plan_profile
 from export.sample import sample_batches
 from export.trt import app
-from gfs_sr.errors import EngineMismatch, UsageError
+from gfs_sr.errors import EngineMismatch, ParityFailed, UsageError
 from gfs_sr.kernels import packed, reference
 from gfs_sr.kernels.digest import kernels_digest
 from gfs_sr.kernels.launch import computed
@@ -30,6 +31,7 @@ from gfs_sr.runtime import engines
 from gfs_sr.runtime.artifact import Artifact
 from gfs_sr.runtime.engines import Device, check_engine
 from tests.export.checkpoints import make_checkpoint, write_checkpoint
+from tests.export.test_divergence import Engine
 from tests.export.test_tensorrt_bindings import null_libraries
 from tests.export.test_tensorrt_bindings import pytestmark as needs_bindings
 from tests.kernels.specimens import CASES, arguments
@@ -95,6 +97,24 @@ def test_the_graph_with_our_nodes_is_the_network(exported):
         assert np.abs(given - truth).max() <= allowed * largest
 
 
+def test_references_are_given_what_the_nodes_are(exported, monkeypatch):
+    checkpoint, contract, graph = exported
+    kinds, called = kinds_of(graph), []
+
+    def spy(name, operator):
+        def call(*given):
+            tensors = [each for each in given if isinstance(each, torch.Tensor)]
+            called.append((name, [str(each.dtype).removeprefix("torch.") for each in tensors]))
+            return operator(*given)
+
+        return call
+
+    for name in packed.PACKED:
+        monkeypatch.setattr(packed, f"packed_{name}", spy(f"packed_{name}", getattr(packed, f"packed_{name}")))
+    run_on_references(graph, sample_batches(checkpoint.sample, contract)[2].inputs)
+    assert called == [(node.op_type, [kinds[name] for name in node.input]) for node in ours(graph)]
+
+
 def test_references_sum_in_fp32_whatever_they_give():
     nodes = [
         onnx.helper.make_node("Cast", ["x"], ["low"], to=onnx.TensorProto.BFLOAT16),
@@ -155,7 +175,7 @@ def published(request, tmp_path_factory):
     """What the command leaves where there is no TensorRT."""
     family, precision = request.param
     folder = tmp_path_factory.mktemp("published")
-    ckpt = write_checkpoint(folder / "small.ckpt", SMALL | {"family": family}, spread=0.05)
+    ckpt = write_checkpoint(folder / "small.ckpt", SMALL | {"family": family}, spread=0.02)
     options = ["--plugins", "--precision", precision, "--tile", "1,4,4", "--json"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "tensorrt", None)
@@ -178,7 +198,7 @@ def test_without_tensorrt_both_graphs_are_published(published, tmp_path, monkeyp
     assert "--plugins" in caught.value.mend
 
 
-def test_a_kernel_that_differs_is_named(published, monkeypatch):
+def test_an_engine_whose_kernel_differs_is_refused_with_its_name(published, monkeypatch):
     def spoilt(graph, inputs):
         wrong = onnx.ModelProto()
         wrong.CopyFrom(graph)
@@ -186,8 +206,14 @@ def test_a_kernel_that_differs_is_named(published, monkeypatch):
         next(each for each in wrong.graph.initializer if each.name == bias).raw_data = np.ones(16, "<f4").tobytes()
         return run_on_references(wrong, inputs)
 
+    profile = plan_profile(published.contract, (1, 3, 3), (1, 1, 1))
+    monkeypatch.setattr(engine_parity, "TensorRtBackend", Engine)
+    lines = engine_parity.engine_parity(published, profile, b"plan", DEVICE, plugins=True)
+    assert [line.variable for line in lines] == ["t2m", "sp"]
+    monkeypatch.setattr(Engine, "error", 0.1)
     monkeypatch.setattr(engine_parity, "run_graph", spoilt)
-    assert "part at packed_residual_block" in engine_parity.where_they_part(published, plugins=True)
+    with pytest.raises(ParityFailed, match=r"t2m by .* part at packed_residual_block"):
+        engine_parity.engine_parity(published, profile, b"plan", DEVICE, plugins=True)
     monkeypatch.setattr(engine_parity, "run_graph", run_on_references)
     assert "they agree" in engine_parity.where_they_part(published, plugins=True)
 
