@@ -1,7 +1,7 @@
 """What an output file says about itself: CF-1.11 dimensions, coordinates, variables and attributes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
 import numpy as np
@@ -103,13 +103,21 @@ def describe(
         attrs: dict[str, Attribute] = {"standard_name": "height", "long_name": f"height above ground, {height}"}
         attrs |= {"units": "m", "positive": "up"}
         coordinates.append(FileVariable(_height_name(height), (), attrs, np.asarray(float(height.split()[0]))))
-    if members is not None:
-        sizes[REALIZATION] = members
-        coordinates.append(_realization(members))
-    data_dims = dims if members is None else (REALIZATION, *dims)
-    data = tuple(_data_variable(name, layout, data_dims) for name in variables)
+    data = tuple(_data_variable(name, layout, dims) for name in variables)
     attributes: dict[str, Attribute] = {"Conventions": "CF-1.11", **provenance}
-    return Description(sizes, tuple(coordinates), data, attributes, layout.lat_ascending, members)
+    described = Description(sizes, tuple(coordinates), data, attributes, layout.lat_ascending)
+    return described if members is None else with_members(described, members)
+
+
+def with_members(single: Description, members: int) -> Description:
+    """The description of an ensemble, of which every member is as `single` says."""
+    return replace(
+        single,
+        sizes={**single.sizes, REALIZATION: members},
+        coordinates=(*single.coordinates, _realization(members)),
+        data=tuple(replace(each, dims=(REALIZATION, *each.dims)) for each in single.data),
+        members=members,
+    )
 
 
 def _realization(members: int) -> FileVariable:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from export.offer import offer
 from export.publication import publish
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import Grid, Registration
@@ -22,6 +23,11 @@ from tests.interpolating_artifact import interpolation_contract, make_interpolat
 from tests.runtime.test_cli import dataset, run
 
 NARROW = {"family": "temdeep_narrow", "width": 6, "variables": ["t2m", "sp"]}
+DRAWN = {
+    "family": "edm", "variables": ["t2m", "sp"], "registration": "node", "width": 4, "multipliers": [1], "blocks": 1,
+    "dropout": 0.0, "normalization": "cell", "attention": "none", "scale_factor": 2, "factors": [],
+    "schedule": {"n": 2, "sigma_min": 0.05, "sigma_max": 10.0},
+}  # fmt: skip
 HALF_HOURS = OutputTimes.parse("90min")
 
 
@@ -30,6 +36,7 @@ def folders(tmp_path_factory):
     """Artifacts of space alone and of time alone."""
     folder = tmp_path_factory.mktemp("chain")
     publish(make_checkpoint(NARROW, spread=0.1), folder / "time")
+    publish(offer(make_checkpoint(DRAWN, spread=0.1), "members", None, ()), folder / "members")
     make_interpolation_artifact(folder / "space", interpolation_contract(3, 1, name="space"))
     return folder
 
@@ -43,6 +50,12 @@ def in_time(folders):
 @pytest.fixture(scope="module")
 def space(folders):
     with Upscaler.open(folders / "space", threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def drawing(folders):
+    with Upscaler.open(folders / "members", backend="onnxruntime", threads=1) as opened:
         yield opened
 
 
@@ -116,3 +129,55 @@ def test_x_6_frames_that_stand_alone_have_no_untrained_interval(space, in_time, 
     summary = run_chain(space, in_time, forecast, sink, Request(times=HALF_HOURS), time_first=True)
     assert sink.values.shape[0] == 9
     assert summary.frames == 9
+
+
+def test_x_6_every_member_is_refined_in_time(drawing, in_time, forecast):
+    request = Request(times=HALF_HOURS, members=3, seed=4, schedule={"n": 3})
+    sink = MemorySink()
+    summary = run_chain(drawing, in_time, forecast, sink, request)
+    drawn = drawing.upscale_forecast(forecast, Request(members=3, seed=4, schedule={"n": 3}))
+    assert sink.values.shape == (3, 9, 2, 13, 17)
+    assert summary.fine_cells == sink.values.size
+    for member, field in zip(sink.values, drawn.members, strict=True):
+        alone = Forecast.from_arrays(field, drawn.variables, drawn.grid, drawn.times)
+        np.testing.assert_allclose(member, in_time.upscale_forecast(alone, Request(times=HALF_HOURS)).values, rtol=1e-6)
+    assert np.abs(sink.values[0] - sink.values[1]).max() > 0.01
+
+
+def test_x_6_members_of_frames_that_were_made_in_time_first(drawing, in_time, forecast):
+    sink = MemorySink()
+    run_chain(drawing, in_time, forecast, sink, Request(times=HALF_HOURS, members=2, seed=4), time_first=True)
+    assert sink.values.shape == (2, 9, 2, 13, 17)
+    assert sink.description.members == 2
+
+
+def test_x_6_members_that_wait_between_two_models_are_not_resumed(drawing, in_time, forecast):
+    with pytest.raises(UsageError, match="--time-first"):
+        run_chain(drawing, in_time, forecast, MemorySink(), Request(times=HALF_HOURS, members=2, resume=True))
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+def test_x_6_the_file_tells_the_work_of_both_models(folders, tmp_path, capsys, monkeypatch, time_first):
+    source, output = tmp_path / "coarse.nc", tmp_path / "fine.nc"
+    dataset().to_netcdf(source)
+    order = ["--time-first"] if time_first else []
+    code, out, err = run(
+        ["upscale", source, "-o", output, "--model", folders / "members", "--time-model", folders / "time",
+         "--times", "90min", "--members", "2", "--seed", "7", "--backend", "onnxruntime", "--threads", "1", "--json",
+         *order], capsys, monkeypatch,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["output"] == str(output)
+    with xr.open_dataset(output) as fine:
+        assert fine["t2m"].dims == ("realization", "time", "latitude", "longitude")
+        np.testing.assert_array_equal(fine["realization"], [0, 1])
+        assert np.isfinite(fine["t2m"]).all()
+        assert fine.attrs["gfs_sr_scale_factor"] == "2"
+        assert fine.attrs["gfs_sr_time_factor"] == "4"  # 90 minutes of frames every 6 hours
+        names = ("small", "members") if time_first else ("members", "small")
+        assert fine.attrs["gfs_sr_model"] == ", then ".join(names)
+        assert len(set(fine.attrs["gfs_sr_model_sha256"].split(", then "))) == 2
+        assert (fine.attrs["gfs_sr_seed"], fine.attrs["gfs_sr_exact"]) == ("7", "true")
+        assert '"n":2' in fine.attrs["gfs_sr_sampling"]
+        assert "2 times in space" in fine.attrs["title"]
+        assert len(fine.attrs["history"].splitlines()) == 2
