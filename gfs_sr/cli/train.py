@@ -1,5 +1,7 @@
 """`gfs-sr train`."""
 
+import warnings
+
 import typer
 
 from gfs_sr.cli.console import finish
@@ -20,6 +22,8 @@ def train(context: typer.Context) -> None:
             raise BackendNotInstalled(
                 f"training needs {error.name}, which is not installed", "gfs-sr train", "pip install 'gfs-sr[train]'"
             ) from error
+        # what torch 2.13 says to Lightning 2.6 is not for who trains
+        warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
         result = main(context.args)
         if not is_first():
             return {}  # one process speaks for all

@@ -1,6 +1,6 @@
 """Training data: sources in, one batch of every stream per step out, the same for the same seed, epoch and step."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,7 @@ from gfs_sr.training.windows import generator
 DEFAULT_STREAM: Final = StreamConfig()
 BY_SOURCE: Final = SplitConfig()
 POOL_KEY: Final = 1 << 24  # an index no sample reaches: pools are drawn apart from samples
+MOST_REASONS: Final = 4  # in an error
 BATCHES_AHEAD: Final = 8  # of all workers together, or two of each
 VALIDATION_KEY: Final = 1 << 20  # an epoch no training reaches: validation samples are nobody's training samples
 
@@ -169,6 +170,14 @@ class _Keyed(Dataset[Batch]):
         return self.steps[self.keys[index]]
 
 
+def _shortened(sentences: Sequence[str]) -> str:
+    """The first few, each once."""
+    every = list(dict.fromkeys(sentences)) or ["there is no source at all"]
+    return "; ".join(every[:MOST_REASONS]) + (
+        f"; and {len(every) - MOST_REASONS} more" if len(every) > MOST_REASONS else ""
+    )
+
+
 class TrainingData(L.LightningDataModule):
     """Field sets of files or of a packed set, split by source.
 
@@ -270,8 +279,8 @@ class TrainingData(L.LightningDataModule):
             if not sampler.sets:
                 raise NothingToUpscale(
                     f"no source suits the stream {name}",
-                    f"data.streams, variables {', '.join(self.task.variables)}",
-                    "give larger or longer sources, or a smaller patch",
+                    _shortened(sampler.refused),
+                    "give other sources, or another stream",
                 )
 
     def _fitted(self, network: Model) -> dict[str, Scaling]:

@@ -41,7 +41,8 @@ def make_loggers(
     made: list[Logger] = []
     for name in dict.fromkeys(names):
         if name == "tensorboard":
-            made.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=resumed_step))
+            # an earlier run's curves in this folder end where this one's begin
+            made.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=resumed_step or 0))
         elif name == "csv":
             made.append(CurveLog(folder / "csv"))
         elif wandb.mode != "disabled":

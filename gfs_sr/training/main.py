@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 import math
 import re
 import sys
@@ -211,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> Path | Estimate:
 def parse(argv: list[str] | None) -> TrainCommand:
     """Configuration file and dotted keys -> the objects of a run."""
     argv = sys.argv[1:] if argv is None else argv
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     try:
         with warnings.catch_warnings():
             # `gfs-sr train` hands its own arguments on, which Lightning takes for a mistake
@@ -227,6 +229,10 @@ def parse(argv: list[str] | None) -> TrainCommand:
             )
     except (ArgumentError, TypeError, ValueError) as error:
         raise usage_error(str(error)) from error
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()  # Lightning 2.6 tells of its platform at every start
 
 
 def _training_of(argv: list[str]) -> str:
@@ -268,6 +274,12 @@ def _take_up(command: TrainCommand) -> Path | None:
     if found is None:
         if command.config["ckpt_path"] is not None:
             warnings.warn(f"{command.folder} holds no last.ckpt yet: the run starts from its beginning", stacklevel=2)
+        elif (command.folder / "last.ckpt").is_file():
+            warnings.warn(
+                f"{command.folder} holds an earlier run, which this one replaces; --ckpt_path last goes on with it, "
+                "another --output keeps it",
+                stacklevel=2,
+            )
         return None
     if take_up(found, Plan.of(command.trainer, command.model, command.datamodule)):
         return found

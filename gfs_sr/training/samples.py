@@ -140,25 +140,34 @@ class Sampler:
         """Of the sets that suit the stream; `own_only` draws no variable that the contract does not promise."""
         self.task, self.stream, self.own_only = task, stream, own_only
         self.transitions: dict[int, Transitions] = {}  # by time factor; none where all times are drawn from
-        self.sets = [each for each in sets if self._fits(each)]
+        told = [(each, self._obstacle(each)) for each in sets]
+        self.refused = [f"{each.source} {why}" for each, why in told if why]  # a sentence each
+        self.sets = [each for each, why in told if not why]
         if stream.transitions < 1:
             self._keep_transitions()
         sizes = np.array([self._size(each) for each in self.sets], float)
         self.chances = sizes / sizes.sum() if len(self.sets) else sizes
 
-    def _fits(self, fields: Fields) -> bool:
-        _, rows, columns = fields.shape
+    def _obstacle(self, fields: Fields) -> str:
+        """Why nothing can be drawn from these; empty where something can."""
+        frames, rows, columns = fields.shape
         stream, task = self.stream, self.task
         if fields.series and not stream.series:
-            return False
-        if not task.one_by_one and not {*task.variables, *task.outputs} <= set(fields.variables):
-            return False
+            return "is for streams with series: true"
+        missing = [name for name in dict.fromkeys((*task.variables, *task.outputs)) if name not in fields.variables]
+        if not task.one_by_one and missing:
+            return f"lacks {', '.join(missing)}"
         if self.own_only and not set(task.variables) & set(fields.variables):
-            return False
-        least = max(stream.least_cells, 2 * task.scale_factor + 1)
-        if stream.kind != "time" and not least <= min(rows, columns) < stream.most_cells:
-            return False
-        return stream.kind == "space" or (fields.interval_hours > 0 and bool(self._factors(fields)))
+            return "has none of the network's variables"
+        least, narrow = max(stream.least_cells, 2 * task.scale_factor + 1), min(rows, columns)
+        if stream.kind != "time" and narrow < least:
+            return f"is {narrow} cells wide, and {least} are the least"
+        if stream.kind != "time" and narrow >= stream.most_cells:
+            return f"is {narrow} cells wide, and fewer than {stream.most_cells} are taken"
+        if stream.kind == "space" or (fields.interval_hours > 0 and self._factors(fields)):
+            return ""
+        every = f", {fields.interval_hours:g} h apart," if fields.interval_hours > 0 else " of no even interval"
+        return f"has {frames} frames{every} of which no {self._intervals} coarse intervals can be made"
 
     def _factors(self, fields: Fields) -> dict[int, float]:
         wanted = self.stream.time_factors or {self.task.time_factor: 1.0}

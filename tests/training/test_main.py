@@ -1,13 +1,16 @@
 """Whole runs on real bundled data, a few seconds each."""
 
+import logging
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gfs_sr import models
-from gfs_sr.errors import UsageError
+from gfs_sr.errors import NothingToUpscale, UsageError
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training.estimate import Cost, Estimate, epoch_seconds, timed_cycle
 from gfs_sr.training.main import _prepare, main, parse, run
@@ -77,10 +80,40 @@ def test_a_value_of_the_wrong_type_is_refused_by_key(tmp_path):
 
 
 def test_sources_that_suit_no_stream_are_refused_before_training(tmp_path):
-    from gfs_sr.errors import NothingToUpscale
-
-    with pytest.raises(NothingToUpscale, match="stream whole"):
+    with pytest.raises(NothingToUpscale, match="stream whole") as caught:
         main(arguments(tmp_path, FACTORIZED.replace("wspd]", "sp]")))
+    assert "arpege lacks sp" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stream", "why"),
+    [
+        ("intervals: 9", "arpege has 25 frames, 1 h apart, of which no 9 coarse intervals can be made"),
+        ("least_cells: 60", "arpege is 58 cells wide, and 60 are the least"),
+        ("most_cells: 40", "arpege is 58 cells wide, and fewer than 40 are taken"),
+    ],
+)
+def test_a_source_that_does_not_suit_a_stream_says_why(tmp_path, stream, why):
+    text = FACTORIZED.replace("batch: 2, patch: 8, intervals: 3}}", f"batch: 2, patch: 8, {stream}}}}}")
+    with pytest.raises(NothingToUpscale) as caught:
+        main(arguments(tmp_path, text))
+    assert why in str(caught.value)
+
+
+def test_a_run_that_replaces_another_says_so_and_starts_curves_of_its_own(tmp_path):
+    main(arguments(tmp_path, FACTORIZED, steps=2, epochs=2))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        main(arguments(tmp_path, FACTORIZED, steps=2, epochs=1))
+    assert any("holds an earlier run, which this one replaces" in str(each.message) for each in told)
+    shown = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [point.step for point in shown.Scalars("val/skill")] == [1]  # the second run's only
+
+
+def test_a_start_tells_of_no_platform(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        parse(arguments(tmp_path, FACTORIZED))
+    assert "litlogger" not in caplog.text
 
 
 @pytest.mark.parametrize(
