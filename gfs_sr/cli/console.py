@@ -77,8 +77,10 @@ def print_json(value: Any) -> None:
 
 
 def print_tree(value: Mapping[str, Any], indent: int = 0) -> None:
-    """A nested report, a line a fact."""
+    """A nested report, a line a fact; what is empty is left out."""
     for key, entry in value.items():
+        if _is_empty(entry):
+            continue
         if isinstance(entry, dict):
             print(f"{'  ' * indent}{key}:")
             print_tree(entry, indent + 1)
@@ -89,6 +91,12 @@ def print_tree(value: Mapping[str, Any], indent: int = 0) -> None:
         else:
             shown = ", ".join(map(str, entry)) if isinstance(entry, list | tuple) else entry
             print(f"{'  ' * indent}{key}: {shown}")
+
+
+def _is_empty(entry: object) -> bool:
+    if isinstance(entry, dict):
+        return all(_is_empty(each) for each in entry.values())
+    return isinstance(entry, list | tuple) and not entry
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gfs_sr.errors import GfsSrError
-from gfs_sr.runtime.artifact import MANIFEST, Artifact, list_bundled
+from gfs_sr.runtime.artifact import MANIFEST, Artifact, bundled_aliases, list_bundled
 from gfs_sr.runtime.backends.choice import choose_engine
 from gfs_sr.runtime.upscaler import Upscaler, sides
 
@@ -15,13 +15,14 @@ PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torc
 
 
 def inspect_target(target: Path) -> dict[str, Any]:
-    """Facts about an artifact folder, a bundled artifact's name, or a forecast file.
+    """Facts about an artifact folder, a bundled artifact's name or alias, or a forecast file.
 
     Raises:
         ArtifactError: a damaged artifact.
         InputError: a file that cannot be used.
     """
-    if (target.is_dir() and (target / MANIFEST).exists()) or (not target.exists() and str(target) in list_bundled()):
+    bundled = {*list_bundled(), *bundled_aliases()}
+    if (target.is_dir() and (target / MANIFEST).exists()) or (not target.exists() and str(target) in bundled):
         return inspect_artifact(target)
     return inspect_forecast(target)
 
@@ -43,7 +44,7 @@ def inspect_artifact(target: Path) -> dict[str, Any]:
         "trained_intervals_hours": list(contract.interval_hours),
         "receptive_field": sides(contract.halo),
         "needs": {
-            "statics": [*contract.statics_coarse, *contract.statics_fine],
+            "statics": [*dict.fromkeys((*contract.statics_coarse, *contract.statics_fine))],
             "predictors": [f"{each.name} on {each.grid}" for each in contract.predictors],
         },
         "precision": contract.precision,

@@ -249,6 +249,13 @@ def test_a_failed_build_leaves_nothing(folder, suffix, monkeypatch):
     assert len(open_built(build(wanted)).fine.times) == 6
 
 
+def test_a_source_that_is_too_small_is_told_how_far_it_must_reach(folder):
+    with pytest.raises(ShapeMismatch) as caught:
+        build(BuildConfig.model_validate(config(folder, {"spacing": [6.0, 6.0]})))
+    # edges at multiples of 6 around 44 to 36 north and 114 to 104 west, and one more cell on each side
+    assert "cells from 54, -120 to 30, -96 are needed" in str(caught.value)
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_slabs_do_not_change_the_result(folder, suffix):
     one, many = (built(folder, output=str(folder / f"{memory}{suffix}"), memory_mib=memory) for memory in (256, 1))

@@ -286,6 +286,14 @@ def test_what_coarsen_writes_is_upscaled_by_its_own_model_alone(
     assert gfs_sr("upscale", coarse, "-o", tmp_path / "no.nc", "--model", other)[0] == 3
 
 
+def test_a_report_has_no_line_without_a_fact(gfs_sr, tmp_path, node_artifact, source):
+    for told in (gfs_sr("inspect", node_artifact), gfs_sr("coarsen", source, "-o", tmp_path / "c.nc", "--crop")):
+        lines = told[1].splitlines()
+        assert lines
+        assert not [line for line, after in zip(lines, [*lines[1:], ""], strict=True)
+                    if line.rstrip().endswith(":") and not after.startswith(" ")]  # fmt: skip
+
+
 def test_inspect_tells_what_a_thing_is(gfs_sr, node_artifact, source):
     code, out, _ = gfs_sr("inspect", node_artifact, "--json")
     report = json.loads(out)
@@ -293,6 +301,7 @@ def test_inspect_tells_what_a_thing_is(gfs_sr, node_artifact, source):
     assert report["kind"] == "artifact"
     assert report["runs_here"]["onnxruntime"].startswith("yes")
     assert report["runs_here"]["tensorrt"].startswith("no")
+    assert "name: fused-node" in gfs_sr("inspect", "default")[1]
     code, out, _ = gfs_sr("inspect", source, "--json")
     report = json.loads(out)
     assert report["kind"] == "forecast"
