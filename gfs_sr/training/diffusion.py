@@ -12,7 +12,7 @@ from gfs_sr.errors import UsageError
 from gfs_sr.models.conditions import Conditions
 from gfs_sr.models.diffusion import PRECONDITIONING, WEIGHTS, draw_levels, teach
 from gfs_sr.models.edm import Edm
-from gfs_sr.sampling import guided, sample
+from gfs_sr.sampling import SamplingConfig, guided, sample
 from gfs_sr.training.datamodule import Share, Steps
 from gfs_sr.training.losses import LossConfig, named, sample_loss
 from gfs_sr.training.mean_model import open_mean
@@ -27,19 +27,22 @@ SIZE_STEPS: Final = 24  # that the sizes are measured on
 SIZE_KEY: Final = (1 << 20) + 1  # an epoch that neither training nor validation reaches
 VALIDATION_KEY: Final = 1 << 40
 LEAST_SIZE: Final = 1e-4  # of what is left around the mean
+MEAN_OF, MEAN_LEVELS = 4, 4  # members and noise levels that tell their mean where the denoiser does not
 
 
 class Diffusing(Drawing):
     """Denoising at random noise levels, around a mean that stays as it is.
 
     Before the first step the size of what is left around the mean is measured, by variable or kind of variable, so that
-    z has unit size. Validation counts the denoising loss at fixed noise, the skill of the mean of members (the
-    denoised field at the first level of the schedule), and, if asked, the CRPS of a few members.
+    z has unit size. Validation counts the denoising loss at fixed noise, the skill of the mean of members, and, if any
+    are drawn, their CRPS. A network of `edm` tells that mean: the denoised field at the first level of the schedule.
+    One of `vp` gives the noise there, whose error counts as often as the level: the mean is that of members drawn.
 
     Args:
         network: the configuration of `edm` or `vp`.
         mean: artifact, name of a bundled model, or checkpoint whose network gives the mean; None: what `network` says.
-        validation_members: members that are drawn for every validation sample; 0: none.
+        validation_members: members that are drawn for every validation sample, as is recommended; 0: none, and of `vp`
+            the fewest that tell their mean.
         noises: noise levels that each training sample is shown at; its mean is computed once for all.
         options: as `Supervised`.
 
@@ -145,22 +148,32 @@ class Diffusing(Drawing):
         made = self.model.conditions(**_inputs(part))
         loss, _ = self._denoising_loss(part, made, self._generator(VALIDATION_KEY, batch_idx))
         self._losses.append((float(loss), part["fine"].shape[0]))
-        prediction = self.expected(part, made, self._generator(VALIDATION_KEY, batch_idx))
+        drawn = self.members_of(part, made, self.members, batch_idx) if self.members else None
+        if drawn is not None:
+            self._crps.update(drawn, part["fine"], part["mask"])
+        prediction = self.expected(part, made, drawn, batch_idx)
         self.meter.update(prediction, part, self._margin(), names_of(part, self.network.facts.variables))
-        if self.members:
-            self._count_crps(part, made, batch_idx)
         return {"prediction": prediction, "base": made.mean}
 
-    def expected(self, part: Mapping[str, Tensor], made: Conditions, rng: torch.Generator) -> Tensor:
-        """The mean of members, as the denoiser has it behind noise of the schedule's first level."""
+    def expected(self, part: Mapping[str, Tensor], made: Conditions, drawn: Tensor | None, key: int) -> Tensor:
+        """The mean of members: as the denoiser has it behind noise of the schedule's first level, or of those drawn."""
+        rng = self._generator(VALIDATION_KEY, key)
+        if self.model.settings.process == "vp":
+            if drawn is None:
+                few = self.model.settings.sampling.changed({"integrator": "euler", "s_churn": 0.0}, {"n": MEAN_LEVELS})
+                drawn = self.members_of(part, made, MEAN_OF, key, few)
+            return drawn.mean(dim=0)
         level = self.model.settings.sampling.schedule.sigma_max
         noisy = level * torch.randn(made.mean.shape, generator=rng).to(made.mean.device)
         z = self.model.denoise(noisy, made.fields, noisy.new_full((1,), level), part.get("variable"))
         return made.mean + made.unit * z
 
-    def members_of(self, part: Mapping[str, Tensor], made: Conditions, count: int, key: int) -> Tensor:
-        """(M, B, T, C, H, W) drawn by the recommended sampling."""
+    def members_of(
+        self, part: Mapping[str, Tensor], made: Conditions, count: int, key: int, sampling: SamplingConfig | None = None
+    ) -> Tensor:
+        """(M, B, T, C, H, W) drawn by the recommended sampling, or another."""
         settings, drawn = self.model.settings, []
+        how = sampling or settings.sampling
         for member in range(count):
             rng = self._generator(VALIDATION_KEY + 1 + member, key)
             z = sample(
@@ -169,16 +182,13 @@ class Diffusing(Drawing):
                         x, made.fields if told else torch.zeros_like(made.fields), x.new_full((1,), sigma),
                         part.get("variable"),
                     ),
-                    settings.sampling.sampler.guidance,
+                    how.sampler.guidance,
                 ),
                 lambda _: torch.randn(made.mean.shape, generator=rng).to(made.mean.device),  # noqa: B023 - used at once
-                settings.sampling, settings.vp,
+                how, settings.vp,
             )  # fmt: skip
             drawn.append(made.mean + made.unit * z)
         return torch.stack(drawn)
-
-    def _count_crps(self, part: Mapping[str, Tensor], made: Conditions, key: int) -> None:
-        self._crps.update(self.members_of(part, made, self.members, key), part["fine"], part["mask"])
 
     def plan_facts(self) -> dict[str, Any]:
         """As in supervised training; how many noises a sample has decides what a step learns."""

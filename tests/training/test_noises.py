@@ -1,4 +1,4 @@
-"""Several noises for one sample: as several samples that are alike."""
+"""Noise in training: several for one sample, and none left in what validation takes for the mean of members."""
 
 import numpy as np
 import pytest
@@ -40,3 +40,23 @@ def test_once_is_as_it_was():
 def test_no_noise_is_refused():
     with pytest.raises(UsageError, match="noise"):
         Diffusing(network=NETWORK, noises=0)
+
+
+@pytest.mark.parametrize(("family", "members", "size"), [("edm", 0, 0.0), ("vp", 0, 0.5), ("vp", 9, 1 / 3)])
+def test_validation_scores_the_mean_of_members_whatever_the_network_gives(monkeypatch, family, members, size):
+    """What is left is a standard normal number in every cell, and the network errs by 5 % of what it gives."""
+    schedule = {"n": 12, "sigma_min": 0.03, "sigma_max": 20.0}
+    module = Diffusing(network=NETWORK | {"family": family, "schedule": schedule}, validation_members=members)
+    rng = torch.Generator().manual_seed(2)
+
+    def denoise(x, fields, level, variable):
+        # edm gives the field, of size 1, and vp the noise, which counts as often as its level
+        error = 0.05 * torch.randn(x.shape, generator=rng) * (1.0 if family == "edm" else level)
+        return x / (1 + level**2) + error
+
+    monkeypatch.setattr(module.model, "denoise", denoise)
+    monkeypatch.setattr(module, "_generator", lambda *key: torch.Generator().manual_seed(hash(key)))
+    made = Conditions(torch.zeros(2, 1, 1, 40, 40), torch.ones(2, 1, 1, 40, 40), torch.zeros(2, 1, 1, 40, 40))
+    drawn = module.members_of({}, made, members, 0) if members else None
+    found = module.expected({}, made, drawn, 0)
+    assert float(found.square().mean().sqrt()) == pytest.approx(size, abs=0.1)  # vp at its first level: 1
