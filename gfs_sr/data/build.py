@@ -117,8 +117,9 @@ def _remapped(series: ArchiveSeries, grid: Grid) -> _Remapped:
     share = remap.covered() / edges.areas
     if share.min() < WHOLE:
         row, column = np.unravel_index(np.argmin(share), share.shape)
+        place = f"{grid.lat[row]:g}, {grid.lon[column]:g}"
         raise ShapeMismatch(
-            f"{series.variable} covers {share.min():.0%} of the coarse cell at {grid.lat[row]:g}, {grid.lon[column]:g}: "
+            f"{series.variable} covers {share.min():.0%} of the coarse cell at {place}: "
             f"cells from {box.north:g}, {box.west:g} to {box.south:g}, {box.east:g} are needed",
             series.files[0].source, "give fields of a larger region, or a smaller fine.box",
         )  # fmt: skip
