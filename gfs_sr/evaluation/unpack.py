@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfs_sr.data.grid import FloatArray
-from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.contest import SQUARED, WEIGHT, Contest
 from gfs_sr.evaluation.detail import Detail
 from gfs_sr.evaluation.intervals import DRAWS, LEVEL
+from gfs_sr.evaluation.plots.units import range_in_words
 from gfs_sr.evaluation.records import (
     INTERPOLATED,
     WHOLE,
@@ -181,9 +181,8 @@ def ranks(evaluation: "Evaluation") -> list[RankHistogram]:
                 made.append(RankHistogram(task, variable, method, "all values", rank_counts(sums)[0]))
             own = None if ranges is None else _interpolated(found, method, ranks_by_range(ranges).key)
             if ranges is not None and own is not None:
-                units = lookup(variable).units
                 made += [
-                    RankHistogram(task, variable, method, f"{low:g} to {high:g} {units}", counts)
+                    RankHistogram(task, variable, method, range_in_words(variable, low, high), counts)
                     for (low, high), counts in zip(ranges.ranges, rank_counts(own, len(ranges.ranges)), strict=True)
                     if counts.sum() > 0
                 ]

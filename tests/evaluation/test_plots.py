@@ -33,6 +33,7 @@ from gfs_sr.evaluation.plots.sheets import peak_windows, sample_sheet, time_laps
 from gfs_sr.evaluation.plots.skill import SkillPoint, SkillSeries, skill_figure
 from gfs_sr.evaluation.plots.spectra import spectra_figure
 from gfs_sr.evaluation.plots.style import PLAIN, SHARPENED, TRUTH, Strand
+from gfs_sr.evaluation.plots.units import range_in_words
 from gfs_sr.evaluation.plots.violins import ViolinPanel, violins_figure
 
 HOURS = np.arange(25.0)
@@ -316,6 +317,17 @@ def test_isolines_are_few_and_round(low, high):
     assert_array_equal(lines, lines.round())
     assert low <= lines[0]
     assert lines[-1] <= high + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("variable", "low", "high", "words"),
+    [
+        ("t2m", 273.15, 283.15, "0 to 10 °C"), ("t2m", -np.inf, 253.15, "below \N{MINUS SIGN}20 °C"),
+        ("t2m", 303.15, np.inf, "30 °C and more"), ("msl", 100000, 101300, "1000 to 1013 hPa"),
+    ],
+)  # fmt: skip
+def test_ranges_are_told_in_the_units_of_the_page(variable, low, high, words):
+    assert range_in_words(variable, low, high) == words
 
 
 def test_rare_colors_of_a_map_keep_their_hue_in_the_file():

@@ -48,6 +48,15 @@ def display(variable: str) -> Display:
     return known.get(units, Display(superscript(units)))
 
 
+def range_in_words(variable: str, low: float, high: float) -> str:
+    """A range of canonical values, shown: `0 to 10 °C`, `below −20 °C`, `30 °C and more`."""
+    shown = display(variable)
+    ends = [number(float(shown.field(end)), 4) for end in (low, high)]
+    if math.isinf(low):
+        return f"below {ends[1]} {shown.units}"
+    return f"{ends[0]} {shown.units} and more" if math.isinf(high) else f"{ends[0]} to {ends[1]} {shown.units}"
+
+
 def superscript(units: str) -> str:
     """`m s-1` -> `m s⁻¹`."""
     return units.replace("-1", "⁻¹").replace("-2", "⁻²")
