@@ -330,6 +330,11 @@ def test_ranges_are_told_in_the_units_of_the_page(variable, low, high, words):
     assert range_in_words(variable, low, high) == words
 
 
+def test_a_skill_that_rounds_to_nothing_has_no_minus():
+    figure = skill_figure("", ["a"], [SkillSeries("m", MODEL, [SkillPoint(-0.0002)])]).figure
+    assert [text.get_text() for text in figure.axes[0].texts] == ["+0.0%"]
+
+
 def test_rare_colors_of_a_map_keep_their_hue_in_the_file():
     # next to no wind from the east: its violet is a thousandth of the picture, and the end of the bar
     wind = np.full((31, 40), 3.0) + 2 * np.sin(LON)[None] + np.cos(3 * LAT)[:, None]

@@ -48,7 +48,7 @@ def skill_figure(title: str, rows: Sequence[str], series: Sequence[SkillSeries],
             if np.isfinite(point.value):
                 end = point.high if point.high is not None else point.value
                 axis.annotate(
-                    f"{point.value:+.1%}".replace("-", "−"), (end, y), xytext=(7, 0), textcoords="offset points",
+                    f"{round(point.value, 3) + 0.0:+.1%}".replace("-", "−"), (end, y), xytext=(7, 0), textcoords="offset points",
                     va="center", fontsize=TICK - 0.5, color=one.ink.color,
                 )  # fmt: skip
     axis.axvline(0, color="black", linewidth=1.0, zorder=2)
