@@ -13,8 +13,9 @@ from gfs_sr.errors import TrainingFailed
 from gfs_sr.models.checkpoint import load_checkpoint
 from gfs_sr.training.callbacks import FailFast, StopAtBest, Throughput, ValidationScores
 from gfs_sr.training.callbacks.averaged_weights import AveragedWeights
-from gfs_sr.training.callbacks.pictures import examples
+from gfs_sr.training.callbacks.pictures import draw, examples, wavelengths
 from gfs_sr.training.callbacks.validation_scores import log_spectral_distance
+from gfs_sr.training.losses.spectral import radial_power
 from gfs_sr.training.main import main, parse, run
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
 from tests.training.runs import FACTORIZED, FUSED, arguments
@@ -297,7 +298,7 @@ def test_validation_scores_are_those_of_numpy_and_scikit_image():
             "mask": mask[sample : sample + 1],
             "coarse": torch.zeros(1, 1, 2, 4, 4),
         }
-        outputs = {"prediction": prediction[sample : sample + 1]}
+        outputs = {"prediction": prediction[sample : sample + 1], "base": 2 * truth[sample : sample + 1]}
         scores.on_validation_batch_end(None, module, outputs, {"validation": part}, sample)
     scores.on_validation_epoch_end(None, module)
     error = (prediction - truth).numpy().astype(np.float64)
@@ -311,6 +312,9 @@ def test_validation_scores_are_those_of_numpy_and_scikit_image():
     ]
     assert logged["val/ssim"] == pytest.approx(np.mean(similar), rel=1e-4)
     assert logged["val/lsd"] > 0
+    model, true, base = scores.spectra["t2m"]
+    np.testing.assert_allclose(base, 4 * true, rtol=1e-5)  # power of a doubled field
+    assert (model > true).all()  # noise adds power at every wavelength
 
 
 def parse_module():
@@ -325,6 +329,25 @@ def test_the_log_spectral_distance_of_a_tenfold_power_is_ten_decibels():
     assert log_spectral_distance(power, power) == 0
     mixed = power * torch.tensor([10.0, 0.1, 1.0, 5.0])
     assert log_spectral_distance(mixed, power) == pytest.approx(math.sqrt(200 / 3), rel=1e-5)
+
+
+@pytest.mark.parametrize("cells", [4, 8, 16])
+def test_a_wave_stands_at_its_length_in_the_picture_of_spectra(cells):
+    wave = torch.cos(2 * math.pi * torch.arange(64) / cells).expand(64, 64)
+    power = radial_power(wave)
+    bins = power.shape[-1]
+    assert abs(1 / wavelengths(bins)[int(power.argmax())] - 1 / cells) <= 0.5**0.5 / bins
+
+
+def test_a_picture_of_examples_shows_the_spectra_at_its_right(tmp_path):
+    plane = np.random.Generator(np.random.PCG64(0)).normal(size=(16, 16)).astype(np.float32)
+    rows = [("t2m", {"truth": plane, "model": 2 * plane, "baseline": 0 * plane})]
+    powers = np.geomspace(100, 1, 8, dtype=np.float32) * np.array([[1.0], [2.0], [0.5]], np.float32)
+    one = draw(rows, {"t2m": powers}, tmp_path / "one.png", "")
+    other = draw(rows, {"t2m": powers[::-1] ** 2}, tmp_path / "other.png", "")
+    changed = np.flatnonzero((one != other).any(axis=(0, 2)))
+    assert changed.size
+    assert changed.min() > 0.8 * one.shape[1]
 
 
 @pytest.mark.parametrize("text", [FACTORIZED, FUSED], ids=["factorized", "fused"])

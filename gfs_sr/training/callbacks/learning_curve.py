@@ -60,7 +60,7 @@ def draw(points: dict[str, list[tuple[int, float]]], path: Path) -> None:
     # imported here: matplotlib takes long to import
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 6))
+    figure = Figure(figsize=(7, 6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     for axis, names in ((above, LOSSES), (below, SKILLS)):
         for name in names:

@@ -27,7 +27,7 @@ class ValidationScores(Callback):
     """
 
     def __init__(self) -> None:
-        self.spectra: dict[str, Tensor] = {}  # variable -> (2, n): power of model and truth by radial frequency
+        self.spectra: dict[str, Tensor] = {}  # variable -> (3, n): power of model, truth, baseline by radial frequency
         self._clear()
 
     def _clear(self) -> None:
@@ -60,8 +60,9 @@ class ValidationScores(Callback):
         squares = ((prediction - truth).square() * weight).sum(dim=(1, 3, 4))
         cells = weight.sum(dim=(1, 3, 4))
         mean = plane_mean(truth, mask)
-        filled = torch.stack([torch.where(mask > 0, each, mean) for each in (prediction, truth)])
-        powers = spectral.radial_power(filled).sum(dim=2)  # (2, B, C, n)
+        base = outputs["base"].float()
+        filled = torch.stack([torch.where(mask > 0, each, mean) for each in (prediction, truth, base)])
+        powers = spectral.radial_power(filled).sum(dim=2)  # (3, B, C, n)
         for sample, channels in enumerate(names_of(part, supervised(pl_module).network.facts.variables)):
             for channel, name in enumerate(channels):
                 self._squares[name] += squares[sample, channel]
@@ -85,7 +86,7 @@ class ValidationScores(Callback):
             f"val/rmse/{name}": torch.tensor((squares[name] / cells[name]) ** 0.5) for name in squares if cells[name]
         }
         self.spectra = _merged({name: power.cpu() for name, power in self._powers.items()})
-        scores["val/lsd"] = torch.stack([log_spectral_distance(*each) for each in self.spectra.values()]).mean()
+        scores["val/lsd"] = torch.stack([log_spectral_distance(*each[:2]) for each in self.spectra.values()]).mean()
         pl_module.log_dict(scores)
 
 
