@@ -48,6 +48,13 @@ def evaluate(
     ] = None,
     members: Annotated[int, typer.Option(min=1, help="Members of the stochastic models among them.")] = 1,
     seed: Annotated[int, typer.Option(help="Of their members.")] = 0,
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option(help="Of diffusion models, as in integrator=heun; repeat to compare several in one report."),
+    ] = None,
+    schedule: Annotated[
+        list[str] | None, typer.Option(help="Their noise levels, as in n=30; repeated, each with each sampler.")
+    ] = None,
     tile: Annotated[int | None, typer.Option(min=1, help="Side of a tile's core, coarse cells.")] = None,
     dask: Annotated[
         str | None, typer.Option(help="Score forecasts in parallel: address of a scheduler, or `local`.")
@@ -84,6 +91,8 @@ def evaluate(
             sharpening=sharpening,
             members=members,
             seed=seed,
+            samplers=tuple(options.settings(text, "--sampler") for text in sampler or (None,)),
+            schedules=tuple(options.settings(text, "--schedule") for text in schedule or (None,)),
             tile=tile,
             dask=dask,
             examples=examples,

@@ -1,8 +1,9 @@
 """`gfs-sr evaluate`: models against the truth and against every interpolation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from gfs_sr.data.coarsen import SIGMA, Coarsening
@@ -38,6 +39,8 @@ class Settings:
     backend: str = "auto"
     members: int = 1  # of the stochastic models among them
     seed: int = 0  # of theirs
+    samplers: tuple[Mapping[str, str], ...] = ({},)  # of those that denoise; with each schedule a model of its own
+    schedules: tuple[Mapping[str, str], ...] = ({},)
     tile: int | None = None  # side of a core in coarse cells; None lets the planner choose
     statics: Path | None = None  # terrain and coast, for models that take them and for regions
     sigma: float = SIGMA  # of the coarsening's blur, fine cells; node only
@@ -105,10 +108,29 @@ def open_models(settings: Settings, stack: ExitStack) -> list[Subject]:
                 "write its forecast with gfs-sr upscale, and score that: --forecast FINE --coarse COARSE",
             )  # fmt: skip
         statics = settings.statics if _takes_statics(upscaler) else None
-        name = _unique(upscaler.contract.name, [subject.name for subject in subjects])
-        members, seed = settings.members, settings.seed
-        subjects.append(Subject.of(upscaler, statics, tile=settings.tile, name=name, members=members, seed=seed))
+        for sampler, schedule in _ways(upscaler, settings):
+            name = ", ".join([upscaler.contract.name, *_in_words(sampler), *_in_words(schedule)])
+            subjects.append(
+                Subject.of(
+                    upscaler, statics, tile=settings.tile, name=_unique(name, [subject.name for subject in subjects]),
+                    members=settings.members, seed=settings.seed, sampler=sampler, schedule=schedule,
+                )
+            )  # fmt: skip
+    is_asked = any((*settings.samplers, *settings.schedules))
+    if is_asked and not any(subject.evaluations for subject in subjects):
+        raise UsageError("none of the models draws by a sampler", "--sampler, --schedule", "leave them out")
     return subjects
+
+
+def _ways(upscaler: Upscaler, settings: Settings) -> list[tuple[Mapping[str, str], Mapping[str, str]]]:
+    """How the members of a model are drawn: every sampler with every schedule."""
+    if upscaler.contract.denoising is None:
+        return [({}, {})]
+    return list(product(settings.samplers, settings.schedules))
+
+
+def _in_words(given: Mapping[str, str]) -> list[str]:
+    return [value if key in ("integrator", "type") else f"{key}={value}" for key, value in given.items()]
 
 
 def evaluate(subject: Subject | Sequence[Subject], settings: Settings) -> Evaluation:
@@ -246,6 +268,7 @@ def _result(subjects: Sequence[Subject], scores: Sequence[CaseScores], settings:
         protocol=how,
         settings=_describe(subjects[0], settings, how),
         model_facts={subject.name: dict(subject.facts) for subject in subjects},
+        evaluations={subject.name: subject.evaluations for subject in subjects if subject.evaluations is not None},
         cases=scores,
         warnings=tuple(dict.fromkeys(text for case in scores for text in case.warnings)),
     )

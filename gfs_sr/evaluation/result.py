@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class Evaluation:
     model_facts: dict[str, dict[str, str]]  # model -> family, digest, backend
     cases: Sequence[CaseScores]
     warnings: tuple[str, ...] = ()
+    evaluations: Mapping[str, int] = field(default_factory=dict)  # of a denoiser, for each member
 
     @property
     def model(self) -> str:

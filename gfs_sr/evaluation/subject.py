@@ -1,7 +1,7 @@
 """What is scored: a model as it is shipped, or any function that makes fine frames from coarse ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from gfs_sr.data.transforms import Transform
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.cases import Case
 from gfs_sr.evaluation.prediction import ArrayPrediction, Prediction
-from gfs_sr.runtime.request import Request
+from gfs_sr.runtime.request import Request, sampling_of
 from gfs_sr.runtime.scratch import ScratchSink
 from gfs_sr.runtime.upscaler import Upscaler
 
@@ -38,6 +38,7 @@ class Subject:
     needs: tuple[str, ...] = ()  # that it cannot do without; it is given them all, scored or not
     scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # mean, sd; the table's where absent
     facts: Mapping[str, str] = field(default_factory=dict)  # for the report
+    evaluations: int | None = None  # of a denoiser, for each member; None asks none
     warnings: list[str] = field(default_factory=list)  # what it said while it ran
 
     def run(self, coarse: Forecast) -> Prediction:
@@ -75,6 +76,8 @@ class Subject:
         name: str | None = None,
         members: int = 1,
         seed: int = 0,
+        sampler: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
     ) -> "Subject":
         """A published artifact, run by the runtime as a user would.
 
@@ -85,15 +88,22 @@ class Subject:
             name: in the report; the contract's where none is given.
             members: of a stochastic model; a deterministic one gives its one forecast.
             seed: as in `Request`.
+            sampler: as in `Request`.
+            schedule: as in `Request`.
+
+        Raises:
+            UsageError: a sampling that cannot be.
         """
         contract = upscaler.contract
+        way = Request(sampler=sampler or {}, schedule=schedule or {})
+        sampling = sampling_of(contract, way)
         said: list[str] = []
         s = contract.scale_factor
 
         def predict(coarse: Forecast) -> Prediction:
             sink = ScratchSink()
             count = members if contract.stochastic else 1
-            request = Request(extent="full", statics=statics, tile=tile, members=count, seed=seed)
+            request = replace(way, extent="full", statics=statics, tile=tile, members=count, seed=seed)
             summary = upscaler.run(coarse, sink, request)
             said.extend(warning for warning in summary.warnings if warning not in said)
             order = tuple(summary.variables.index(each) for each in coarse.variables if each in summary.variables)
@@ -119,7 +129,13 @@ class Subject:
                 "family": contract.family,
                 "SHA-256": upscaler.artifact.sha256,
                 "backend": f"{upscaler.backend.name} ({upscaler.backend.provider}), {upscaler.backend.precision}",
+                **(
+                    {}
+                    if sampling is None
+                    else {"sampler": sampling.sampler.integrator, "evaluations": f"{sampling.evaluations} a member"}
+                ),
             },
+            evaluations=None if sampling is None else sampling.evaluations,
             warnings=said,
         )
 

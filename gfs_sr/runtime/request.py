@@ -152,7 +152,7 @@ def prepare(contract: Contract, forecast: Forecast, request: Request) -> Job:
         extrapolated_frames=extrapolated,
         members=request.members,
         seed=check_seed(request.seed),
-        sampling=_sampling(contract, request),
+        sampling=sampling_of(contract, request),
         mean=request.mean,
         conserve=request.conserve,
         warnings=[*warnings, *notes],
@@ -208,7 +208,7 @@ def _check_source_grid(contract: Contract, grid: Grid, source: str) -> None:
             )
 
 
-def _sampling(contract: Contract, request: Request) -> SamplingConfig | None:
+def sampling_of(contract: Contract, request: Request) -> SamplingConfig | None:
     """How members are drawn; None where the model denoises nothing.
 
     Raises:

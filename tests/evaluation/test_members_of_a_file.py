@@ -106,3 +106,35 @@ def test_the_page_shows_ranks_spread_spectra_and_samples(report):
     html = (report / "report" / "index.html").read_text()
     assert f"members {MEMBERS}" in html
     assert "no members" not in html
+
+
+def test_samplers_are_compared_in_one_report_by_what_they_cost(report):
+    ways = ["--sampler=integrator=euler", "--sampler=integrator=heun", "--schedule=n=2", "--schedule=n=5"]
+    told = run("evaluate", "--data", TRUTH, "--model", report / "tiny", "--members=3", "--variables=t2m", "--hours=0,3",
+               "--no-terrain", "--backend=onnxruntime", "-o", report / "sweep", *ways)  # fmt: skip
+    costs = {model: facts["evaluations"] for model, facts in told["model_facts"].items()}
+    assert costs == {
+        "tiny, euler, n=2": "2 a member", "tiny, euler, n=5": "5 a member",
+        "tiny, heun, n=2": "3 a member", "tiny, heun, n=5": "9 a member",
+    }  # fmt: skip
+    assert (report / "sweep" / "figures" / "cost_t2m.png").is_file()
+    with (report / "sweep" / "metrics.csv").open() as file:
+        crps = {
+            row["model"]: float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["metric"], row["scale"], row["lead_class"]) == ("CRPS", "1", "interpolated")
+            and row["model"] in costs
+        }
+    assert set(crps) == set(costs)
+    assert len(set(crps.values())) == 4
+    best = min(crps, key=crps.get)
+    assert f"{best} scores best" in (report / "sweep" / "index.html").read_text()
+
+
+def test_a_sampler_is_refused_where_no_model_draws_by_one(tmp_path):
+    told = CliRunner().invoke(
+        app, ["evaluate", "--data", str(TRUTH), "--sampler=integrator=euler", "-o", str(tmp_path / "report"), "--json"]
+    )
+    assert isinstance(told.exception, SystemExit)
+    assert told.exception.code == 2
+    assert "none of the models draws by a sampler" in json.loads(told.stdout)["error"]["what"]

@@ -8,12 +8,13 @@ from gfs_sr.evaluation.gallery.cast import Cast, first, of
 from gfs_sr.evaluation.gallery.lead_times import ONE_LEAD_TIME
 from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
+from gfs_sr.evaluation.plots.cost import cost_curve
 from gfs_sr.evaluation.plots.lines import spread_and_error
 from gfs_sr.evaluation.plots.probability import rank_histogram, reliability_figure
 from gfs_sr.evaluation.plots.sheets import sample_sheet
 from gfs_sr.evaluation.plots.style import PLAIN, Drawing, Strand, Values
 from gfs_sr.evaluation.plots.units import display, number
-from gfs_sr.evaluation.records import Fields
+from gfs_sr.evaluation.records import INTERPOLATED, WHOLE, Fields
 from gfs_sr.evaluation.result import Evaluation
 
 MOST_RANGES = 3  # of values with a rank histogram of a model: all of them, then the most frequent
@@ -29,6 +30,8 @@ def ensemble_section(evaluation: Evaluation, casts: Sequence[Cast]) -> Section:
         "Spread and error": [p for cast in casts for p in _spread(evaluation, cast)],
         "Samples": [p for cast in casts for p in _samples(evaluation, cast)],
     }
+    if len(evaluation.evaluations) > 1:
+        made["Quality against cost"] = [p for cast in casts for p in _costs(evaluation, cast)]
     reasons = dict.fromkeys(made, NO_MEMBERS) | {"Reliability": "no threshold was crossed in these data"}
     if evaluation.spread_skill():
         reasons["Spread and error"] = ONE_LEAD_TIME
@@ -114,6 +117,22 @@ def _samples(evaluation: Evaluation, cast: Cast) -> list[Picture]:
         for fields in first(cast, evaluation.fields)
         for k, (model, members) in enumerate(fields.members.items())
     ]
+
+
+def _costs(evaluation: Evaluation, cast: Cast) -> list[Picture]:
+    found = {
+        row.method: row.value
+        for row in of(cast, evaluation.scores())
+        if (row.metric, row.scale, row.region, row.lead_class) == ("CRPS", "1", WHOLE, INTERPOLATED)
+    }
+    parts = [part for part in cast.models if part.method in evaluation.evaluations and part.method in found]
+    if len(parts) < 2:
+        return []
+    shown = display(cast.variable)
+    strands = [Strand(part.label, part.ink, np.array([shown.error(found[part.method])])) for part in parts]
+    costs = [evaluation.evaluations[part.method] for part in parts]
+    drawing = cost_curve(cast.name, costs, strands, shown.difference)
+    return [picture(f"cost_{cast.variable}", drawing, "Interpolated lead times, cell by cell.")]
 
 
 def _sample_sheet(cast: Cast, fields: Fields, members: Values) -> Drawing:

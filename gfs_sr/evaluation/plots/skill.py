@@ -48,8 +48,8 @@ def skill_figure(title: str, rows: Sequence[str], series: Sequence[SkillSeries],
             if np.isfinite(point.value):
                 end = point.high if point.high is not None else point.value
                 axis.annotate(
-                    f"{round(point.value, 3) + 0.0:+.1%}".replace("-", "−"), (end, y), xytext=(7, 0), textcoords="offset points",
-                    va="center", fontsize=TICK - 0.5, color=one.ink.color,
+                    f"{round(point.value, 3) + 0.0:+.1%}".replace("-", "−"), (end, y), xytext=(7, 0),
+                    textcoords="offset points", va="center", fontsize=TICK - 0.5, color=one.ink.color,
                 )  # fmt: skip
     axis.axvline(0, color="black", linewidth=1.0, zorder=2)
     axis.set_yticks(np.arange(len(rows)), rows, fontsize=LABEL)
