@@ -7,6 +7,11 @@ import typer
 from gfs_sr.cli.console import finish
 from gfs_sr.errors import BackendNotInstalled
 
+BESIDE_THE_POINT = (
+    r".*isinstance\(treespec, LeafSpec\)",  # what torch 2.13 says to Lightning 2.6
+    r".*sync_dist=True",  # of figures that are those of all processes before they are logged
+)
+
 
 def train(context: typer.Context) -> None:
     """Train a model: -c CONFIG.yaml and any dotted key, as in --trainer.max_steps=100."""
@@ -22,8 +27,8 @@ def train(context: typer.Context) -> None:
             raise BackendNotInstalled(
                 f"training needs {error.name}, which is not installed", "gfs-sr train", "pip install 'gfs-sr[train]'"
             ) from error
-        # what torch 2.13 says to Lightning 2.6 is not for who trains
-        warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+        for text in BESIDE_THE_POINT:
+            warnings.filterwarnings("ignore", message=text)
         result = main(context.args)
         if not is_first():
             return {}  # one process speaks for all

@@ -157,6 +157,7 @@ def test_the_trainer_starts_its_processes_itself(tmp_path):
     given = arguments(two, FACTORIZED, **options | {"trainer.devices": "2"})
     done = subprocess.run(command("gfs-sr", "train", *given), capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.splitlines() == [str(two / "run" / "factorized.ckpt")]  # said once
+    assert "sync_dist" not in done.stderr  # every figure is of both processes already
     assert_same_training(one, two, 1e-5)
 
 
