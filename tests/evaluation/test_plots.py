@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
@@ -328,6 +329,37 @@ def test_isolines_are_few_and_round(low, high):
 )  # fmt: skip
 def test_ranges_are_told_in_the_units_of_the_page(variable, low, high, words):
     assert range_in_words(variable, low, high) == words
+
+
+@pytest.mark.parametrize("width", [3.4, 4.53, 7.0])
+@pytest.mark.parametrize("text", ["Daily maximum of mmmmmmmm: more than one spread of the summers off in 0% of cells, "
+                                  "WWWW − WWWW", "illicit " * 30])  # fmt: skip
+def test_a_title_ends_before_its_picture_does(width, text):
+    figure = Figure(figsize=(width, 3))
+    style.headline(figure, "", lines := style.wrap(text, width))
+    drawn = figure.texts[1].get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert drawn.x1 <= figure.bbox.x1
+    assert drawn.x1 > 0.7 * figure.bbox.x1  # and is not broken too early
+    assert " ".join(lines).split() == text.split()
+
+
+def test_a_long_run_is_drawn_by_coarse_intervals_and_days():
+    hours = np.arange(241.0)
+    values = np.where(hours % 6 == 0, 0.0, 1.0)  # no error on coarse frames
+    axis = error_by_lead("t2m", hours, strands(values, 2 * values), "K", hours[::6]).figure.axes[0]
+    line = next(each for each in axis.lines if each.get_color() == MODEL.color)
+    assert_allclose(line.get_xdata()[:2], [2.5, 8.5])
+    assert_allclose(line.get_ydata()[:40], np.sqrt(5 / 6))
+    assert set(np.diff(axis.get_xticks())) == {48}
+    short = error_by_lead("t2m", HOURS, strands(WAVES, WAVES), "K", COARSE_HOURS).figure.axes[0]
+    assert {each.get_xdata().size for each in short.lines} == {25}
+
+
+def test_a_single_forecast_has_one_map_of_its_maxima():
+    truth, members = np.stack([FIELD, FIELD + 1]), np.stack([[FIELD, FIELD + 3], [FIELD + 1, FIELD]])
+    for count, titles in ((1, [LONG]), (2, ["mean of the members", "largest member"])):
+        drawn, _ = period_maximum_maps("t2m", "t2m", truth, members[:count], LONG, LAT, LON)
+        assert [text.get_text() for text in drawn.figure.texts[2::2]] == titles
 
 
 def test_a_skill_that_rounds_to_nothing_has_no_minus():

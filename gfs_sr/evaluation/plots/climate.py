@@ -68,6 +68,8 @@ def period_maximum_maps(
 ) -> tuple[Drawing, Drawing]:
     """Bias of the maximum of a period: in units for the mean and the largest member, and in spreads of the periods.
 
+    Of a single forecast there is one map in units.
+
     Args:
         subject: the variable.
         variable: of the table.
@@ -86,12 +88,16 @@ def period_maximum_maps(
     limit = error_limit([of_mean, of_largest])
     scale = Scale(shown.difference, ERROR_COLORS, -limit, limit)
     finding = f"{of_model}: bias {number(float(np.nanmean(of_mean)), 2)} {shown.difference} in the mean"
+    note = f"{maximum} − truth"
+    panels = [Panel(label, note, of_mean, lat, lon, scale)]
+    if len(members) > 1:
+        panels = [Panel("mean of the members", note, of_mean, lat, lon, scale),
+                  Panel("largest member", note, of_largest, lat, lon, scale)]  # fmt: skip
     in_units = Drawing(
-        sheet(subject, finding, [[Panel("mean of the members", f"{maximum} − truth", of_mean, lat, lon, scale),
-                         Panel("largest member", f"{maximum} − truth", of_largest, lat, lon, scale)]]),
+        sheet(subject, finding, [panels], panel_width=3.4 if len(panels) == 1 else 2.62),
         finding,
-        f"{subject}. Two maps of the bias of the {maximum}. {finding}.",
-    )  # fmt: skip
+        f"{subject}. {'Two maps' if len(panels) > 1 else 'Map'} of the bias of the {maximum}. {finding}.",
+    )
     spread = truth.std(axis=0, ddof=1)
     sigmas = np.divide(of_mean / shown.factor, spread, out=np.full(spread.shape, np.nan), where=spread > 0)
     beyond = float(np.nanmean(np.abs(sigmas) > 1))

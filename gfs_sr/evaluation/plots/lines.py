@@ -1,6 +1,7 @@
 """Figures along one axis: error by lead time, series at a point, spread and error of an ensemble."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +9,9 @@ from matplotlib.ticker import MultipleLocator
 
 from gfs_sr.evaluation.plots.style import Drawing, Strand, Values, chart, trace
 from gfs_sr.evaluation.plots.units import number
+
+LONG_RUN_HOURS = 120  # beyond which an axis of lead time counts days
+MOST_RULES = 9
 
 
 def error_by_lead(
@@ -29,10 +33,13 @@ def error_by_lead(
         wins = int(np.sum(first.values < best))
         finding = f"{first.label} has the least error at {wins} of {best.size} lead times"
     figure, (axis,) = chart(subject, finding, strands)
-    trace(axis, lead_hours, strands)
+    shown_hours, shown = by_interval(lead_hours, strands, coarse_hours)
+    trace(axis, shown_hours, shown)
     axis.set_ylabel(f"RMSE ({units})")
     axis.set_ylim(0, None)
     hours(axis, lead_hours, coarse_hours)
+    if len(shown_hours) < len(lead_hours):
+        axis.set_xlabel("lead time (h); one point per coarse interval")
     told = "; ".join(
         f"{strand.label} from {number(float(np.nanmin(strand.values)))} to {number(float(np.nanmax(strand.values)))}"
         for strand in strands
@@ -103,11 +110,32 @@ def spread_and_error(
     )
 
 
+def by_interval(lead_hours: Values, strands: Sequence[Strand], coarse_hours: Values) -> tuple[Values, Sequence[Strand]]:
+    """Errors of a long run as one point per coarse interval, its RMSE: drawn frame by frame they would be a blot.
+
+    Such points have no interval of their own. Shorter runs are left as they are.
+    """
+    if np.ptp(lead_hours) <= LONG_RUN_HOURS or coarse_hours.size < 2:
+        return lead_hours, strands
+    number_of = np.searchsorted(coarse_hours, lead_hours, side="right")
+    _, group, count = np.unique(number_of, return_inverse=True, return_counts=True)
+    middles = np.bincount(group, lead_hours) / count
+    return middles, [
+        replace(strand, values=np.sqrt(np.bincount(group, strand.values**2) / count), low=None, high=None)
+        for strand in strands
+    ]
+
+
 def hours(axis: Axes, lead_hours: Values, coarse_hours: Values) -> None:
-    """An axis of lead time whose rules stand on coarse frames, a few of them labeled."""
-    axis.set_xlabel("lead time (h); rules: coarse frames" if coarse_hours.size > 1 else "lead time (h)")
-    if coarse_hours.size > 1:
-        every = float(coarse_hours[1] - coarse_hours[0]) * max(1, -(-coarse_hours.size // 9))
+    """An axis of lead time whose rules stand on coarse frames, a few of them labeled; in a long run, on days."""
+    span = float(np.ptp(lead_hours))
+    axis.set_xlabel(
+        "lead time (h); rules: coarse frames" if coarse_hours.size > 1 and span <= LONG_RUN_HOURS else "lead time (h)"
+    )
+    if span > LONG_RUN_HOURS:
+        axis.xaxis.set_major_locator(MultipleLocator(24 * np.ceil(span / (24 * MOST_RULES))))
+    elif coarse_hours.size > 1:
+        every = float(coarse_hours[1] - coarse_hours[0]) * max(1, -(-coarse_hours.size // MOST_RULES))
         axis.xaxis.set_major_locator(MultipleLocator(every))
     axis.set_xlim(float(lead_hours[0]), max(float(lead_hours[-1]), float(lead_hours[0]) + 1e-6))
 

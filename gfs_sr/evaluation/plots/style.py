@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 Values = npt.NDArray[Any]
 
 TEXT, SOFT, RULE = "#1b1f24", "#57606a", "#d8dee4"  # of the page's style sheet too
+MARGIN = 0.1  # inches beside a headline
 DPI = 160  # more than a screen shows, so that type stays sharp on a fine one
 WIDTH = 3.9  # inches of one chart: the width of a telephone, a third of a desk's
 TITLE, LABEL, TICK, LEGEND = 9.5, 8.5, 8.0, 7.5  # points
@@ -149,9 +152,9 @@ def chart(
 def headline(figure: Figure, subject: str, lines: Sequence[str]) -> None:
     """What is shown, small, and below it what was found: a picture that is copied alone still says both."""
     width, height = figure.get_size_inches()
-    figure.text(0.1 / width, 1 - 0.08 / height, subject, fontsize=TICK, color=SOFT, va="top")
+    figure.text(MARGIN / width, 1 - 0.08 / height, subject, fontsize=TICK, color=SOFT, va="top")
     figure.text(
-        0.1 / width, 1 - 0.26 / height, "\n".join(lines), fontsize=TITLE, fontweight="bold", color=TEXT, va="top",
+        MARGIN / width, 1 - 0.26 / height, "\n".join(lines), fontsize=TITLE, fontweight="bold", color=TEXT, va="top",
         linespacing=1.2,
     )  # fmt: skip
 
@@ -170,15 +173,27 @@ def _legend_rows(labels: Sequence[str], width: float) -> list[list[str]]:
 
 
 def wrap(text: str, width: float) -> list[str]:
-    """Lines that fit `width` inches in the title's type."""
-    most = int(width * 12.4)  # letters per inch of bold DejaVu Sans at TITLE points
+    """Lines that fit `width` inches in the title's type, the headline's margins left out."""
     lines: list[str] = []
     for word in text.split():
-        if lines and len(lines[-1]) + 1 + len(word) <= most:
+        if lines and title_inches(f"{lines[-1]} {word}") <= width - 2 * MARGIN:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
     return lines
+
+
+def title_inches(text: str) -> float:
+    """How long a line of a title is."""
+    return sum(map(_advance, text)) / 72
+
+
+@cache
+def _advance(letter: str) -> float:
+    """Points from one letter of a title to the next."""
+    font = get_font(findfont(FontProperties(weight="bold")))
+    font.set_size(TITLE, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance) / 2**16
 
 
 def dress(axis: Axes) -> None:
