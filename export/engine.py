@@ -19,7 +19,7 @@ from gfs_sr.kernels.digest import kernels_digest
 from gfs_sr.kernels.operators import NAMESPACE
 from gfs_sr.runtime.artifact import ENGINES, MODEL, PLUGINS, Artifact, digest
 from gfs_sr.runtime.backends.base import Array
-from gfs_sr.runtime.engines import INSTALL, Device, Sidecar, this_device
+from gfs_sr.runtime.engines import INSTALL, Device, Sidecar, engine_name, this_device
 
 
 def build_engine(
@@ -70,25 +70,32 @@ def build_engine(
 
 
 def write_engine(
-    artifact: Artifact, plan: bytes, device: Device, folder: Path | None = None, *, plugins: bool = False
+    artifact: Artifact,
+    plan: bytes,
+    device: Device,
+    folder: Path | None = None,
+    *,
+    plugins: bool = False,
+    role: str = MODEL,
 ) -> Path:
-    """Put the engine and its sidecar into the artifact, or into `folder` while it is on trial.
+    """Put the engine of a graph and its sidecar into the artifact, or into `folder` while it is on trial.
 
     The sidecar comes last, and without it an engine is refused.
     """
     folder = artifact.path / ENGINES if folder is None else folder
     folder.mkdir(exist_ok=True)
     precision = artifact.contract.precision
-    engine = folder / f"{precision}-sm{device.compute_capability.replace('.', '')}.engine"
+    engine = folder / engine_name(precision, device.compute_capability, role)
     Sidecar.path_of(engine).unlink(missing_ok=True)
     _write_whole(engine, plan)
-    graph = PLUGINS if plugins else MODEL
+    graph = PLUGINS if plugins else role
     sidecar = Sidecar(
         engine_sha256=digest(engine),
         graph_sha256=artifact.manifest.files[f"graphs/{graph}.onnx"].sha256,
         precision=precision,
         device=device,
         kernels_sha256=kernels_digest() if plugins else "",
+        role=role,
     )
     _write_whole(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode())
     return engine

@@ -1,6 +1,7 @@
 """An engine is not offered before it gave, at its own tile shape, what ONNX Runtime gives for the same graph."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -8,14 +9,16 @@ import onnx
 from export.divergence import first_divergence, run_onnxruntime
 from export.emulation import by_onnxruntime
 from export.engine import run_graph, write_engine
+from export.members import member_parity
 from export.parity import Batch, measure_parity, require_parity
 from export.plugins import run_on_references
 from export.profiles import Profile
 from gfs_sr.contract import Parity
 from gfs_sr.errors import ParityFailed
-from gfs_sr.runtime.artifact import MODEL, PLUGINS, Artifact
+from gfs_sr.runtime.artifact import DENOISER, MEAN, MODEL, PLUGINS, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD
 from gfs_sr.runtime.backends.choice import smooth_inputs
+from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.backends.tensorrt import TensorRtBackend
 from gfs_sr.runtime.engines import Device
 
@@ -44,6 +47,32 @@ def engine_parity(
             str(artifact.path),
             "the artifact stands without an engine; try another --precision, and report the layer",
         ) from error
+    return lines
+
+
+def member_engine_parity(
+    artifact: Artifact, profile: Profile, plans: Mapping[str, bytes], device: Device
+) -> tuple[Parity, ...]:
+    """As `engine_parity`, of a member that both engines draw: by the recommended sampling and fixed noise, on one tile.
+
+    Raises:
+        ParityFailed: beyond the tolerance.
+    """
+    contract = artifact.contract
+    frames, rows, columns = profile.tile
+    inputs = smooth_inputs(contract, (profile.batch[0], frames, len(contract.inputs), rows, columns), MEAN)
+    batch = Batch(inputs, contract.inputs if contract.any_subset else contract.outputs)
+    reference = {role: OnnxRuntimeBackend(artifact, role=role) for role in plans}
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = {
+            role: TensorRtBackend(
+                artifact, role=role, engine=write_engine(artifact, plan, device, Path(folder), role=role)
+            )
+            for role, plan in plans.items()
+        }
+        with reference[MEAN], reference[DENOISER], candidate[MEAN], candidate[DENOISER]:
+            lines = member_parity(contract, [batch], reference, candidate)
+    require_parity(lines, str(artifact.path))
     return lines
 
 

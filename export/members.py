@@ -39,6 +39,16 @@ def write_member_graphs(folder: Path, graphs: Mapping[str, nn.Module], contract:
 
 def compare_members(artifact: Artifact, batches: Sequence[Batch]) -> tuple[Parity, ...]:
     """One member of every batch by the recommended sampling and fixed noise, PyTorch against ONNX Runtime."""
+    torch_twins = {role: TorchBackend(artifact, role=role) for role in ROLES}
+    exported = {role: OnnxRuntimeBackend(artifact, role=role) for role in ROLES}
+    with torch_twins[MEAN], torch_twins[DENOISER], exported[MEAN], exported[DENOISER]:
+        return member_parity(artifact.contract, batches, torch_twins, exported)
+
+
+def member_parity(
+    contract: Contract, batches: Sequence[Batch], reference: Mapping[str, Backend], candidate: Mapping[str, Backend]
+) -> tuple[Parity, ...]:
+    """How far the member of `candidate` strays from that of `reference`, both running, by role."""
 
     def sampled(backends: Mapping[str, Backend], inputs: Mapping[str, Array]) -> FloatField:
         rng = np.random.default_rng(0)
@@ -49,10 +59,6 @@ def compare_members(artifact: Artifact, batches: Sequence[Batch]) -> tuple[Parit
 
         return draw_field(backends[MEAN], backends[DENOISER], inputs, noise)
 
-    contract = artifact.contract
-    torch_twins = {role: TorchBackend(artifact, role=role) for role in ROLES}
-    exported = {role: OnnxRuntimeBackend(artifact, role=role) for role in ROLES}
-    with torch_twins[MEAN], torch_twins[DENOISER], exported[MEAN], exported[DENOISER]:
-        return measure_parity(
-            contract, batches, lambda inputs: sampled(torch_twins, inputs), lambda inputs: sampled(exported, inputs)
-        )
+    return measure_parity(
+        contract, batches, lambda inputs: sampled(reference, inputs), lambda inputs: sampled(candidate, inputs)
+    )

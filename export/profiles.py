@@ -4,7 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 from gfs_sr.contract import Contract
 from gfs_sr.errors import UsageError
-from gfs_sr.runtime.backends.shapes import input_shapes
+from gfs_sr.runtime.artifact import MODEL
+from gfs_sr.runtime.backends.signature import signature_of
 
 DEFAULT_TILE = (8, 64, 64)  # core frames, rows, columns: the seed's 8 frames; rows and columns that a GPU fills well
 DEFAULT_BATCH = (1, 4, 16)
@@ -30,13 +31,15 @@ class Profile(BaseModel):
     inputs: dict[str, Shapes]
 
 
-def plan_profile(contract: Contract, tile: tuple[int, int, int], batch: tuple[int, int, int]) -> Profile:
-    """The profile for tiles with a core of `tile`; where the contract allows, any number of variables too."""
+def plan_profile(
+    contract: Contract, tile: tuple[int, int, int], batch: tuple[int, int, int], role: str = MODEL
+) -> Profile:
+    """Of a graph, for tiles with a core of `tile`; where the contract allows, any number of variables too."""
     most = len(contract.inputs)
     channels = (1 if contract.any_subset else most, most, most)
     frames, rows, columns = tile
     shapes = [
-        input_shapes(contract, (size, frames, count, rows, columns))
+        signature_of(contract, role).input_shapes((size, frames, count, rows, columns))
         for size, count in zip(batch, channels, strict=True)
     ]
     inputs = {name: Shapes(min=shapes[0][name], opt=shapes[1][name], max=shapes[2][name]) for name in shapes[0]}

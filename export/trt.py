@@ -1,6 +1,7 @@
 """`python -m export.trt --ckpt C.ckpt`: an artifact made for TensorRT, with its engine where one can be built."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,18 +10,19 @@ import typer
 
 from export.command import finish
 from export.engine import build_engine, write_engine
-from export.engine_parity import engine_parity
+from export.engine_parity import engine_parity, member_engine_parity
 from export.graph import OPSET
+from export.members import ROLES
 from export.onnx import PrecisionName
 from export.operators import table_source, tensorrt_objections
 from export.plugins import write_plugin_graph
-from export.profiles import DEFAULT_BATCH, DEFAULT_TILE, check_sizes, parse_batch, parse_tile, plan_profile
+from export.profiles import DEFAULT_BATCH, DEFAULT_TILE, Profile, check_sizes, parse_batch, parse_tile, plan_profile
 from export.publication import default_target, publish_checkpoint
 from gfs_sr.contract import Contract
 from gfs_sr.errors import BackendFailed
 from gfs_sr.kernels.operators import NAMESPACE
 from gfs_sr.models.checkpoint import load_checkpoint
-from gfs_sr.runtime.artifact import MODEL, PLUGINS
+from gfs_sr.runtime.artifact import MEAN, MODEL, PLUGINS, Artifact
 from gfs_sr.runtime.backends.base import Precision
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -42,7 +44,8 @@ def export_engine(
 ) -> dict[str, object]:
     """Publish the artifact with its graph in `precision` and its profile; then build the engine.
 
-    With `plugins` the artifact has a second graph, in which our kernels are nodes, and the engine is built of it.
+    With `plugins` the artifact has a second graph, in which our kernels are nodes, and the engine is built of it. A
+    model that draws members has two graphs, and a profile and an engine of each.
 
     The artifact stands, whole, even where the engine cannot be built.
 
@@ -55,31 +58,56 @@ def export_engine(
     check_sizes(tile, batch)
 
     def prepare(draft: Path, contract: Contract) -> None:
-        profile = plan_profile(contract, tile, batch)
-        (draft / PROFILE).write_text(profile.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        for role, profile in _profiles(contract, tile, batch).items():
+            name = PROFILE if role == MODEL else f"{role}-{PROFILE}"
+            (draft / name).write_text(profile.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if plugins:
             path = draft / "graphs" / f"{PLUGINS}.onnx"
-            graph = write_plugin_graph(load_checkpoint(ckpt), contract, path, str(ckpt))
+            graphs = [write_plugin_graph(load_checkpoint(ckpt), contract, path, str(ckpt))]
         else:
-            graph = onnx.load(draft / "graphs" / f"{MODEL}.onnx")
-        objections = tensorrt_objections(graph, NAMESPACE if plugins else None)
+            graphs = [onnx.load(draft / "graphs" / f"{role}.onnx") for role in _roles(contract)]
+        objections = [each for graph in graphs for each in tensorrt_objections(graph, NAMESPACE if plugins else None)]
         if objections:
             reasons = "; ".join(f"{each.operator} ({each.node}): {each.reason}" for each in objections)
             raise BackendFailed(
                 f"TensorRT would refuse the graph: {reasons}", str(ckpt), "use `python -m export.onnx` and ONNX Runtime"
             )
-        report = {"checked_against": table_source(), "operators": sorted({node.op_type for node in graph.graph.node})}
+        operators = sorted({node.op_type for graph in graphs for node in graph.graph.node})
+        report = {"checked_against": table_source(), "operators": operators}
         (draft / OPERATORS).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
     exported = publish_checkpoint(ckpt, target, precision=precision, opset=opset, extra=prepare)
     artifact = exported.artifact
-    profile = plan_profile(artifact.contract, tile, batch)
+    profiles = _profiles(artifact.contract, tile, batch)
+    if MODEL not in profiles:
+        return exported.facts() | _member_engines(artifact, profiles, timing_cache)
+    profile = profiles[MODEL]
     graph = artifact.graph(PLUGINS if plugins else MODEL)
     plan, device = build_engine(graph, profile, timing_cache, plugins=plugins)
     parity = engine_parity(artifact, profile, plan, device, plugins=plugins)
     engine = write_engine(artifact, plan, device, plugins=plugins)
     made = {"engine": str(engine), "gpu": device.gpu, "tensorrt": device.tensorrt}
     return exported.facts() | made | {"engine_parity": [line.model_dump() for line in parity]}
+
+
+def _roles(contract: Contract) -> tuple[str, ...]:
+    return (MODEL,) if contract.denoising is None else ROLES
+
+
+def _profiles(contract: Contract, tile: tuple[int, int, int], batch: tuple[int, int, int]) -> dict[str, Profile]:
+    return {role: plan_profile(contract, tile, batch, role) for role in _roles(contract)}
+
+
+def _member_engines(
+    artifact: Artifact, profiles: Mapping[str, Profile], timing_cache: Path | None
+) -> dict[str, object]:
+    built = {role: build_engine(artifact.graph(role), each, timing_cache) for role, each in profiles.items()}
+    device = built[MEAN][1]
+    plans = {role: plan for role, (plan, _) in built.items()}
+    parity = member_engine_parity(artifact, profiles[MEAN], plans, device)
+    engines = [str(write_engine(artifact, plan, device, role=role)) for role, plan in plans.items()]
+    made = {"engines": engines, "gpu": device.gpu, "tensorrt": device.tensorrt}
+    return made | {"engine_parity": [line.model_dump() for line in parity]}
 
 
 @app.command()

@@ -39,16 +39,23 @@ class Sidecar(BaseModel):
     precision: str
     device: Device
     kernels_sha256: str = ""  # of our kernels within the engine; empty where it has none
+    role: str = MODEL  # of that graph
 
     @property
     def graph_file(self) -> str:
         """The graph it was built from, in the artifact."""
-        return f"graphs/{PLUGINS if self.kernels_sha256 else MODEL}.onnx"
+        return f"graphs/{PLUGINS if self.kernels_sha256 else self.role}.onnx"
 
     @classmethod
     def path_of(cls, engine: Path) -> Path:
         """Where the sidecar of `engine` lies."""
         return engine.with_name(engine.name + ".json")
+
+
+def engine_name(precision: str, compute_capability: str, role: str = MODEL) -> str:
+    """Of the file of an engine: that of a member's graph begins with its role."""
+    prefix = "" if role == MODEL else f"{role}-"
+    return f"{prefix}{precision}-sm{compute_capability.replace('.', '')}.engine"
 
 
 def check_engine(artifact: Artifact, engine: Path, device: Device) -> Sidecar:

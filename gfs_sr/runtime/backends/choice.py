@@ -114,10 +114,15 @@ def measure(
     return tuple(timings)
 
 
-def smooth_inputs(contract: Contract, core: tuple[int, int, int, int, int]) -> dict[str, Array]:
-    """Waves of one standard deviation for every graph input of a tile with that core, (B, T, C, H, W)."""
+def smooth_inputs(
+    contract: Contract, core: tuple[int, int, int, int, int], role: str | None = None
+) -> dict[str, Array]:
+    """Waves of one standard deviation for every graph input of a tile with that core, (B, T, C, H, W).
+
+    `role` names the graph; None is the one that takes the time.
+    """
     inputs: dict[str, Array] = {}
-    for name, shape in signature_of(contract, _measured_role(contract)).input_shapes(core).items():
+    for name, shape in signature_of(contract, role or _measured_role(contract)).input_shapes(core).items():
         if name == "variable":
             inputs[name] = np.array(variable_ids(contract.inputs[: shape[0]]), np.int64)
             continue

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gfs_sr.errors import BackendFailed, BackendNotInstalled, EngineMismatch, UsageError
-from gfs_sr.runtime.artifact import MODEL, Artifact
+from gfs_sr.runtime.artifact import FRAME, MODEL, Artifact
 from gfs_sr.runtime.backends.base import Array, Precision
 from gfs_sr.runtime.backends.torch_device import TorchDeviceBackend
-from gfs_sr.runtime.engines import INSTALL, REBUILD, check_engine, this_device
+from gfs_sr.runtime.engines import INSTALL, REBUILD, check_engine, engine_name, this_device
 
 if TYPE_CHECKING:
     import torch
@@ -52,17 +52,18 @@ class TensorRtBackend(TorchDeviceBackend):
 
     def _activate(self) -> None:
         trt = _tensorrt()
-        if self.role != MODEL:
+        if self.role == FRAME:
             raise UsageError(f"engines are built of the whole model, not of its {self.role} graph", self.name, REBUILD)
         device = this_device(str(trt.__version__))
         path = self._path
         if path is None:
-            capability = device.compute_capability.replace(".", "")
-            name = f"{self.precision}-sm{capability}.engine"
+            name = engine_name(self.precision, device.compute_capability, self.role)
             path = next((each for each in self.artifact.engines() if each.name == name), None)
         if path is None:
             raise EngineMismatch(f"the artifact has no engine for {device.gpu}", str(self.artifact.path), REBUILD)
-        check_engine(self.artifact, path, device)
+        sidecar = check_engine(self.artifact, path, device)
+        if sidecar.role != self.role:
+            raise EngineMismatch(f"the engine is of the graph {sidecar.role}, not {self.role}", str(path), REBUILD)
         super()._activate()
         self._engine = _deserialized(trt, path.read_bytes())
 
