@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import Blosc
 
+from gfs_sr.runtime.file_writers import FileWriters
+
 MOST_WRITERS: Final = 8  # more are not busy: compression runs at about 1 GB/s on each
 
 Block = npt.NDArray[Any]
@@ -53,7 +55,8 @@ class ChunkWriters:
         self._compressor = compressor
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="gfs-sr-zarr")
         self._slots = threading.Semaphore(count + 1)  # chunks with the writers: one waits while all others are written
-        self._running: deque[Future[None]] = deque()
+        self._files = FileWriters()
+        self._running: deque[Future[None]] = deque()  # of both
         self._open: dict[tuple[str, tuple[int, ...]], _Chunk] = {}
         self._free: dict[tuple[tuple[int, ...], str], deque[Block]] = {}
 
@@ -94,6 +97,7 @@ class ChunkWriters:
             self._submit(self._write, self._arrays[name], index, chunk.buffer)
         self._open.clear()
         self._pool.shutdown(wait=True)
+        self._files.close()
         while self._running:
             self._running.popleft().result()
 
@@ -101,6 +105,7 @@ class ChunkWriters:
         """Drop what waits, and end the threads. Allowed at any time, also twice."""
         self._open.clear()
         self._pool.shutdown(wait=True)  # what runs still fetches: whoever waits for that must not wait for ever
+        self._files.close()
 
     def _submit(self, job: Callable[..., None], *arguments: Any) -> None:
         self._slots.acquire()
@@ -136,14 +141,14 @@ class ChunkWriters:
             if not _is_fill(buffer, array.fill):
                 path = array.folder / array.key(index)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_out(path, self._compressor.encode(buffer))
+                self._running.append(self._files.submit(path, self._compressor.encode(buffer)))
         finally:
             self._free[_kind(array)].append(buffer)
 
     def _buffer(self, array: ChunkedArray) -> Block:
         """Memory for one chunk, of those that came back if there is one."""
         try:
-            return self._free.setdefault(_kind(array), deque()).popleft()  # writers ask too: look and take in one step
+            return self._free.setdefault(_kind(array), deque()).pop()  # writers ask too: look and take in one step
         except IndexError:
             return np.empty(array.chunks, array.dtype)
 
@@ -151,15 +156,6 @@ class ChunkWriters:
 def default_writers() -> int:
     """Threads that write where nothing is said."""
     return min(os.cpu_count() or 1, MOST_WRITERS)
-
-
-def write_out(path: Path, content: bytes) -> None:
-    """Write a file, and let it go to disk while others are compressed: flushing all of them at the end would add up."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        if hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _kind(array: ChunkedArray) -> tuple[tuple[int, ...], str]:

@@ -10,6 +10,7 @@ from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.errors import ZarrUserWarning
 
 from gfs_sr.runtime.cf import FLAG_NAME, Attribute, Description, FileVariable, flag_variable
+from gfs_sr.runtime.file_writers import THREADS, WAITING
 from gfs_sr.runtime.sink import FileSink, FlagField, FloatField, chunk_shape
 from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters, default_writers
 
@@ -26,8 +27,9 @@ class ZarrSink(FileSink):
     _writers: ChunkWriters | None = None
 
     def resident_bytes(self, cells: int) -> int:
-        """Chunks that are put together, waited with and written, and what they are compressed into."""
-        return 2 * 4 * CHUNK_CELLS * (default_writers() + 2)
+        """Chunks that are put together, waited with and compressed, and what they are compressed into on its way."""
+        chunks, contents = default_writers() + 2, default_writers() + THREADS + WAITING
+        return 4 * CHUNK_CELLS * (chunks + contents + THREADS)
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         dims = tuple(description.sizes)[:3]

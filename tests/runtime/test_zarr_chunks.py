@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numcodecs import Blosc
 from zarr.codecs import BloscCodec, BloscShuffle
 
-from gfs_sr.runtime import zarr_chunks
+from gfs_sr.runtime import file_writers
 from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters
 
 SHAPE, CHUNKS = (13, 9, 14), (6, 4, 5)
@@ -27,6 +27,18 @@ def make_store(path, shape=SHAPE, chunks=CHUNKS, fill=np.nan, dtype="f4"):
 
 def writers(array, count=3):
     return ChunkWriters({"x": array}, Blosc(cname="lz4", clevel=5, shuffle=Blosc.BITSHUFFLE), count)
+
+
+class Watched:
+    """A codec that tells of each chunk before it compresses it."""
+
+    def __init__(self, before):
+        self._before = before
+        self._codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.BITSHUFFLE)
+
+    def encode(self, buffer):
+        self._before()
+        return self._codec.encode(buffer)
 
 
 def read(path):
@@ -58,64 +70,77 @@ def test_any_cut_in_any_order_gives_the_field(tmp_path_factory, cuts, order):
 
 def test_no_chunk_is_written_twice_and_writers_work_side_by_side(tmp_path, monkeypatch):
     array = make_store(tmp_path, (40, 40, 40), (10, 10, 10))
-    written, threads, together = Counter(), set(), threading.Barrier(3, timeout=20)
-    write_out = zarr_chunks.write_out
+    written, threads, together = Counter(), [], threading.Barrier(3, timeout=20)
+    write_file = file_writers.write_file
 
-    def counted(path, data):
+    def counted(path, content, room):
         written[str(path)] += 1
-        threads.add(threading.get_ident())
-        if sum(written.values()) <= 3:
-            together.wait()  # passes only if three writers are here at once
-        return write_out(path, data)
+        return write_file(path, content, room)
 
-    monkeypatch.setattr(zarr_chunks, "write_out", counted)
+    def arrive():
+        threads.append(threading.get_ident())
+        if len(threads) <= 3:
+            together.wait()  # passes only if three writers are here at once
+
+    monkeypatch.setattr(file_writers, "write_file", counted)
     values = np.random.default_rng(4).normal(size=(40, 40, 40)).astype(np.float32)
-    pool = writers(array)
+    pool = ChunkWriters({"x": array}, Watched(arrive), 3)
     for row in range(0, 40, 5):  # half a chunk at a time
         pool.put("x", (0, row, 0), values[:, row : row + 5])
     pool.finish()
     assert set(written.values()) == {1}
     assert len(written) == 64
-    assert len(threads) == 3
+    assert len(set(threads)) == 3
     np.testing.assert_array_equal(read(tmp_path), values)
 
 
-def test_few_chunks_are_held_however_slow_the_writers_are(tmp_path, monkeypatch):
+@pytest.mark.parametrize("slow_part", ["codec", "disk"])
+def test_few_chunks_are_held_however_slow_codec_or_disk_are(tmp_path, monkeypatch, slow_part):
     array = make_store(tmp_path, (40, 40, 40), (10, 10, 10))
-    gate, begun = threading.Event(), threading.Semaphore(0)
-    write_out = zarr_chunks.write_out
+    gate, begun, compressed = threading.Event(), threading.Semaphore(0), []
+    write_file = file_writers.write_file
 
-    def slow(path, data):
+    def wait():
         begun.release()
         assert gate.wait(20)
-        return write_out(path, data)
 
-    monkeypatch.setattr(zarr_chunks, "write_out", slow)
+    def compress():
+        compressed.append(1)
+        if slow_part == "codec":
+            wait()
+
+    def write(path, content, room):
+        if slow_part == "disk":
+            wait()
+        write_file(path, content, room)
+
+    monkeypatch.setattr(file_writers, "write_file", write)
     made = []
     empty = np.empty
     monkeypatch.setattr(np, "empty", lambda *args, **options: made.append(args) or empty(*args, **options))
-    pool = writers(array, 2)
+    pool = ChunkWriters({"x": array}, Watched(compress), 2)
     feeder = threading.Thread(target=pool.put, args=("x", (0, 0, 0), np.ones((40, 40, 40), np.float32)))
     feeder.start()
     assert begun.acquire(timeout=20)
     assert begun.acquire(timeout=20)
     feeder.join(0.3)
     assert feeder.is_alive()  # it waits
-    assert len(made) <= 4  # two being written, one waiting, one being filled
+    assert sum(args[0] == (10, 10, 10) for args in made) <= 4  # two being compressed, one waiting, one being filled
+    assert len(compressed) <= 2 + file_writers.THREADS + file_writers.WAITING
     gate.set()
     feeder.join(20)
     pool.finish()
-    assert len(made) <= 4  # buffers came back and were used again
+    assert sum(args[0] == (10, 10, 10) for args in made) <= 4  # buffers came back and were used again
     assert (read(tmp_path) == 1).all()
 
 
 def test_a_writer_s_error_reaches_the_caller_and_stops_the_rest(tmp_path, monkeypatch):
     array = make_store(tmp_path, (40, 40, 40), (10, 10, 10))
 
-    def full(path, data):
+    def full(path, content, room):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zarr_chunks, "write_out", full)
+    monkeypatch.setattr(file_writers, "write_file", full)
     pool = writers(array, 2)
     with pytest.raises(OSError, match="No space left"):
         pool.put("x", (0, 0, 0), np.ones((40, 40, 40), np.float32))
@@ -126,10 +151,10 @@ def test_a_writer_s_error_reaches_the_caller_and_stops_the_rest(tmp_path, monkey
 def test_an_error_of_the_last_chunk_surfaces_at_the_end(tmp_path, monkeypatch):
     array = make_store(tmp_path)
 
-    def gone(path, data):
+    def gone(path, content, room):
         raise OSError("gone")
 
-    monkeypatch.setattr(zarr_chunks, "write_out", gone)
+    monkeypatch.setattr(file_writers, "write_file", gone)
     pool = writers(array)
     pool.put("x", (0, 0, 0), np.ones((6, 4, 5), np.float32))
     with pytest.raises(OSError, match="gone"):

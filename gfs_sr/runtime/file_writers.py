@@ -1,0 +1,99 @@
+"""Whole files to disk by threads that do nothing else: whoever waits for a disk needs no processor.
+
+A forecast is written once and not read again here, so its files go past the page cache where the file system lets
+them: copying into it costs as much of the processor as a third of the compression, and it drives out what others read.
+"""
+
+import errno
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+THREADS: Final = 3  # keep a disk busy: one copies while others wait
+WAITING: Final = 2  # files that wait for a thread
+ALIGNMENT: Final = 4096  # of memory, place and length, as any disk takes them past the page cache
+DIRECT: Final = getattr(os, "O_DIRECT", 0)  # not on macOS
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class FileWriters:
+    """Takes files whole; each is on disk when its future is done."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gfs-sr-file")
+        self._slots = threading.Semaphore(THREADS + WAITING)
+        self._own = threading.local()
+
+    def submit(self, path: Path, content: bytes) -> Future[None]:
+        """Hand over a file whose folder exists; waits while as many as are allowed are on their way."""
+        self._slots.acquire()
+        return self._pool.submit(self._write, path, content)
+
+    def close(self) -> None:
+        """Wait for all of them. Allowed at any time, also twice."""
+        self._pool.shutdown(wait=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            room: Bytes | None = getattr(self._own, "room", None)
+            if room is None or room.size < len(content):
+                room = self._own.room = aligned(len(content))
+            write_file(path, content, room)
+        finally:
+            self._slots.release()
+
+
+def aligned(size: int) -> Bytes:
+    """Memory for at least `size` bytes, begin and end as a disk takes them."""
+    size = max(ALIGNMENT, size + -size % ALIGNMENT)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + size]
+
+
+def write_file(path: Path, content: bytes, room: Bytes) -> None:
+    """Write a file and flush it to disk.
+
+    Args:
+        path: of a file that does not exist.
+        content: all of it.
+        room: from `aligned`, as long as `content` at least; what is in it is lost.
+
+    Raises:
+        OSError: it could not be written whole.
+    """
+    handle, is_direct = _open(path)
+    try:
+        if is_direct:
+            size = len(content) + -len(content) % ALIGNMENT
+            room[: len(content)] = np.frombuffer(content, np.uint8)
+            _write_all(handle, room[:size].data)
+            os.ftruncate(handle, len(content))
+        else:
+            _write_all(handle, memoryview(content))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """A handle, and whether it goes past the page cache: a file system in memory, for one, does not let it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    if DIRECT:
+        try:
+            return os.open(path, flags | DIRECT, 0o666), True
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    return os.open(path, flags, 0o666), False
+
+
+def _write_all(handle: int, content: memoryview) -> None:
+    while content:
+        content = content[os.write(handle, content) :]
