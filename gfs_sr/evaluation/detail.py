@@ -24,8 +24,8 @@ from gfs_sr.metrics.metric import Metric
 from gfs_sr.metrics.ranges import ranges_of
 
 KM_PER_DEGREE = 111.195  # of a great circle of the earth's radius
-BINS = 60  # per axis of a density
-LEAST_AMOUNT = 0.1  # lower end of a logarithmic axis
+BINS = 60  # per axis of a density, and one more below LEAST_AMOUNT
+LEAST_AMOUNT = 0.1  # lower end of a logarithmic axis; what lies below is dry
 SAMPLED_VALUES = 1 << 20  # of the truth, for its percentiles
 
 
@@ -52,9 +52,9 @@ class Detail:
     members: Mapping[str, int]  # of the models
     metrics: Mapping[str, tuple[str, ...]]  # method -> names that could be computed
     rows: Mapping[tuple[str, str], Mapping[str, Rows]]  # (method, region) -> statistic -> rows
-    edges: FloatArray  # (BINS + 1,)
+    edges: FloatArray  # (B + 1,), B of BINS
     log: bool
-    counts: Mapping[str, FloatArray]  # method -> (BINS, BINS) truth, prediction
+    counts: Mapping[str, FloatArray]  # method -> (B, B) truth, prediction
     means: Mapping[str, FloatArray]  # "truth" and methods -> (T,); models with members (M, T) in `member_means`
     member_means: Mapping[str, FloatArray]
     fields: Fields | None  # of the first case
@@ -68,10 +68,13 @@ def truth_range(fields: VariableView) -> tuple[float, float]:
 
 
 def edges_of(variable: str, low: float, high: float) -> tuple[tuple[float, ...], bool]:
-    """(edges of `BINS` bins over a range of values with a margin, whether they rise by a factor)."""
+    """(Edges of `BINS` bins over a range of values with a margin, whether they rise by a factor).
+
+    Those that rise by a factor have one bin more before them, from 0: cells without any.
+    """
     ranges = ranges_of(variable)
     if ranges is not None and ranges.log_bins and high > LEAST_AMOUNT:
-        return tuple(np.geomspace(LEAST_AMOUNT, 1.1 * high, BINS + 1).tolist()), True
+        return (0.0, *np.geomspace(LEAST_AMOUNT, 1.1 * high, BINS + 1).tolist()), True
     margin = 0.03 * (high - low) or 1.0
     return tuple(np.linspace(low - margin, high + margin, BINS + 1).tolist()), False
 

@@ -17,7 +17,10 @@ FIELD_BYTES = 64 << 20  # of one variable's fields that are kept
 
 
 def sweep(fields: VariableView, read: Read, edges: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(joint counts, domain means of the members (M, T), those of the truth (T,))."""
+    """(Joint counts, domain means of the members (M, T), those of the truth (T,)).
+
+    Values beyond the edges count in the outermost bins: a forecast that goes too far has not gone away.
+    """
     weights = fields.view.window.weights
     counts = np.zeros((edges.size - 1, edges.size - 1))
     means, truths = [], []
@@ -26,7 +29,8 @@ def sweep(fields: VariableView, read: Read, edges: FloatArray) -> tuple[FloatArr
         valid = np.isfinite(truth) & np.isfinite(values).all(axis=0)
         area = np.where(valid, weights, 0.0)
         for member in values:
-            counts += joint_counts(member, truth, edges, area) / len(values)
+            inside = np.clip(member, edges[0], edges[-1]), np.clip(truth, edges[0], edges[-1])
+            counts += joint_counts(*inside, edges, area) / len(values)
         total = area.sum(axis=(1, 2))
         with np.errstate(invalid="ignore"):  # a frame without any valid cell
             means.append(np.where(valid, values * area, 0.0).sum(axis=(2, 3)) / total)

@@ -355,6 +355,19 @@ def test_a_long_run_is_drawn_by_coarse_intervals_and_days():
     assert {each.get_xdata().size for each in short.lines} == {25}
 
 
+def test_dry_cells_are_counted_and_have_no_place_on_a_logarithmic_axis():
+    edges = np.concatenate([[0.0], np.geomspace(0.1, 10, 5)])
+    dry, wet = np.array([90.0, 5, 3, 2, 0]), np.array([60.0, 20, 10, 5, 5])
+    parts = truth(dry), strands(wet), "tp (mm)", True
+    density = density_figure("tp", edges, *parts).figure.axes[0]
+    assert min(np.min(line.get_xdata()) for line in density.lines) > 0.1
+    drawn = next(line for line in density.lines if line.get_color() == TRUTH.color)
+    assert drawn.get_ydata()[0] == pytest.approx(0.05 / (edges[2] - edges[1]))  # a share of all cells
+    cumulative = cumulative_figure("tp", edges, *parts)
+    assert {line.get_ydata()[0] for line in cumulative.figure.axes[0].lines} == {0.9, 0.6}
+    assert "at most 30.0% away" in cumulative.finding
+
+
 def test_a_single_forecast_has_one_map_of_its_maxima():
     truth, members = np.stack([FIELD, FIELD + 1]), np.stack([[FIELD, FIELD + 3], [FIELD + 1, FIELD]])
     for count, titles in ((1, [LONG]), (2, ["mean of the members", "largest member"])):

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,12 @@ from gfs_sr.data.grid import Registration
 from gfs_sr.data.interpolation import BASELINES, HEADLINE
 from gfs_sr.errors import UsageError
 from gfs_sr.evaluation import view
+from gfs_sr.evaluation.detail import edges_of
 from gfs_sr.evaluation.evaluate import Settings, evaluate
+from gfs_sr.evaluation.gallery.scales import share_above
 from gfs_sr.evaluation.prediction import ArrayPrediction
+from gfs_sr.evaluation.records import Distribution
+from gfs_sr.evaluation.shown import sweep
 from gfs_sr.evaluation.subject import Subject, interpolating
 from gfs_sr.metrics import registry
 from gfs_sr.metrics.scene import Need
@@ -216,6 +221,23 @@ def test_curves_follow_the_lead_time(wind_file, stochastic):
     assert joint["made up"].lead_hours.tolist() == list(range(14))
     # between coarse frames interpolation in time adds its error
     assert joint["bicubic/linear"].rmse[9] > joint["bicubic/linear"].rmse[[6, 12]].max()
+
+
+def test_rain_is_counted_where_only_one_of_both_has_it_and_where_none():
+    truth = np.array([[[0.0, 0.05, 0.5, 2.0]]])
+    forecast = np.array(
+        [[[[-0.01, 0.3, 0.0, 9.0]]]]
+    )  # interpolated rain may be negative; 9 lies beyond the truth's range
+    edges, log = edges_of("tp", 0.0, 2.0)
+    view = SimpleNamespace(window=SimpleNamespace(weights=np.ones((1, 4))), chunks=[slice(0, 1)])
+    counts, *_ = sweep(SimpleNamespace(view=view, truth=lambda _: truth), lambda _: forecast, np.array(edges))
+    assert log
+    assert counts.sum() == 4
+    assert (counts[0].sum(), counts[:, 0].sum(), counts[0, 0], counts[-1, -1]) == (2, 2, 1, 0)
+    assert counts[:, -1].sum() == 1  # the forecast that goes too far
+    found = Distribution("space", "tp", np.array(edges), True, {"truth": counts.sum(axis=1)})
+    assert share_above(found, 0.1) == pytest.approx(0.5)
+    assert share_above(found, 1.0) == pytest.approx(0.25)
 
 
 def test_what_the_report_draws_is_there(stochastic):

@@ -88,7 +88,7 @@ def _fss(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     panels = []
     for k, threshold in enumerate(found.thresholds.tolist()):
         event = f"{cast.variable} ≥ {number(shown.field(threshold))} {shown.units}"
-        base_rate = None if distribution is None else _share_above(distribution, threshold)
+        base_rate = None if distribution is None else share_above(distribution, threshold)
         if base_rate is not None:
             event += f" ({base_rate:.0%} of cells)" if base_rate >= RARE else f" ({base_rate:.1%} of cells)"
         strands = cast.strands({name: scores[k, defined] for name, scores in found.fss.items()})
@@ -119,7 +119,7 @@ def _fss(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     return made
 
 
-def _share_above(distribution: Distribution, threshold: float) -> float:
+def share_above(distribution: Distribution, threshold: float) -> float:
     """Share of the truth's values at or above a threshold."""
     counts = distribution.counts["truth"]
     below = np.concatenate([[0.0], np.cumsum(counts)]) / max(float(counts.sum()), 1)

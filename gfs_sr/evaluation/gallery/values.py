@@ -10,9 +10,9 @@ from gfs_sr.evaluation.gallery.section import Group, Section, Skipped
 from gfs_sr.evaluation.picture import Picture, picture
 from gfs_sr.evaluation.plots import scatter
 from gfs_sr.evaluation.plots.distributions import cumulative_figure, density_figure, means_figure
-from gfs_sr.evaluation.plots.style import Values
 from gfs_sr.evaluation.plots.units import display
 from gfs_sr.evaluation.plots.violins import ViolinPanel, violins_figure
+from gfs_sr.evaluation.records import Density
 from gfs_sr.evaluation.result import Evaluation
 
 LEAST_MEANS = 5  # domain means that make a distribution
@@ -54,7 +54,7 @@ def _densities(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     shown = display(cast.variable)
     found = {density.method: density for density in of(cast, evaluation.densities())}
     panels = [
-        scatter.Density(part.label, found[part.method].counts, _correlation(found[part.method].counts))
+        scatter.Density(part.label, found[part.method].counts, _correlation(found[part.method]))
         for part in (cast.models[0], cast.best)
         if part.method in found
     ]
@@ -65,9 +65,9 @@ def _densities(evaluation: Evaluation, cast: Cast) -> list[Picture]:
     return [picture(f"density_{cast.variable}", drawing, "All cells and frames.")]
 
 
-def _correlation(counts: Values) -> float:
+def _correlation(density: Density) -> float:
     """Pearson's, of binned values."""
-    at = np.arange(counts.shape[0], dtype=np.float64)
+    counts, at = density.counts, (density.edges[1:] + density.edges[:-1]) / 2
     total = counts.sum()
     if total == 0:
         return float("nan")
@@ -84,6 +84,9 @@ def _distributions(evaluation: Evaluation, cast: Cast) -> list[Picture]:
         edges, quantity = shown.field(found.edges), f"{cast.variable} ({shown.units})"
         truth, strands = Cast.truth(found.counts["truth"]), cast.strands(found.counts)
         caption = "All cells and frames."
+        if found.log:
+            dry = truth.values[0] / max(float(truth.values.sum()), 1)
+            caption += f" {dry:.0%} of the truth's cells lie below {edges[1]:g} {shown.units}."
         made += [
             picture(
                 f"distribution_{cast.variable}",

@@ -21,17 +21,18 @@ def density_figure(
         truth: (B,) counts.
         strands: (B,) counts each.
         quantity: name and units.
-        log: logarithmic abscissa too, as for precipitation.
+        log: logarithmic abscissa too, as for precipitation; the first bin begins at 0 and has no place on it.
     """
     every = [truth, *strands]
+    placed = slice(1, None) if log else slice(None)
     widths, centers = np.diff(edges), _centers(edges, log)
     finding = _tail_finding(edges, truth, strands[0], quantity)
     figure, (axis,) = chart(subject, finding, every)
     for order, strand in enumerate(every[::-1]):
         density = strand.values / max(float(strand.values.sum()), 1) / widths
         axis.plot(
-            centers, np.where(density > 0, density, np.nan), color=strand.ink.color, linestyle=strand.ink.dash,
-            linewidth=strand.ink.width, zorder=3 + order / 10,
+            centers[placed], np.where(density > 0, density, np.nan)[placed], color=strand.ink.color,
+            linestyle=strand.ink.dash, linewidth=strand.ink.width, zorder=3 + order / 10,
         )  # fmt: skip
     axis.set_yscale("log")
     axis.minorticks_off()
@@ -47,20 +48,25 @@ def density_figure(
 def cumulative_figure(
     subject: str, edges: Values, truth: Strand, strands: Sequence[Strand], quantity: str, log: bool
 ) -> Drawing:
-    """Empirical distribution functions; the gap between them is what a bias correction would close."""
+    """Empirical distribution functions; the gap between them is what a bias correction would close.
+
+    With `log` they begin at the upper end of the first bin: the share of dry cells.
+    """
     every = [truth, *strands]
+    placed = slice(1, None) if log else slice(None)
     shares = [np.concatenate([[0.0], np.cumsum(s.values) / max(float(s.values.sum()), 1)]) for s in every]
     gaps = [float(np.abs(share - shares[0]).max()) for share in shares[1:]]
     finding = f"{strands[0].label}'s distribution is at most {gaps[0]:.1%} away from the truth's"
     figure, (axis,) = chart(subject, finding, every)
     for order, (strand, share) in enumerate(zip(every[::-1], shares[::-1], strict=True)):
         axis.plot(
-            edges, share, color=strand.ink.color, linestyle=strand.ink.dash, linewidth=strand.ink.width,
+            edges[placed], share[placed], color=strand.ink.color, linestyle=strand.ink.dash, linewidth=strand.ink.width,
             zorder=3 + order / 10,
         )  # fmt: skip
     if log:
         axis.set_xscale("log")
-    axis.set_ylim(0, 1.01)
+    least = np.floor(10 * min(share[placed][0] for share in shares)) / 10
+    axis.set_ylim(least, 1 + 0.01 * (1 - least))
     axis.set_xlabel(quantity)
     axis.set_ylabel("share of cells at or below")
     told = ", ".join(f"{s.label} {gap:.1%}" for s, gap in zip(strands, gaps, strict=True))
