@@ -38,26 +38,35 @@ def verify_artifact(
 
     Raises:
         ParityFailed: two ways differ by more than the tolerance, or mask different cells.
+        UsageError: there is but one way to run it.
     """
     if not backends or "" in backends:
         raise UsageError("no backend to verify", "--backends", "give names separated by commas")
     opened = Artifact.open(artifact)
     contract = opened.contract
     forecast = _waves(contract) if source is None else _real(contract, source)
+    drawn = contract.denoising
+    if drawn is not None and not drawn.temporal:
+        forecast = forecast.isel_time(slice(0, 1))  # every step takes the denoiser once
     height, width = forecast.grid.shape
-    one_tile = Request(tile=None if contract.halo == "global" else max(height, width))
+    is_tiled = contract.halo != "global" and (drawn is None or drawn.halo != "global")
+    one_tile = Request(tile=max(height, width) if is_tiled else None)
     checks: list[dict[str, object]] = []
     with Upscaler.open(opened, backend=backends[0]) as upscaler:
         engine, provider = upscaler.backend.name, upscaler.backend.provider
         whole = upscaler.upscale_forecast(forecast, one_tile)
-        if contract.halo != "global":
+        if is_tiled:
             side = max(1, -(-min(height, width) // 3) - 1)  # several tiles a side, the last one overhanging
             tiled = upscaler.upscale_forecast(forecast, Request(tile=side))
             checks += _compare(contract, f"tiled ({side}) = whole", whole, tiled.values, TILING_TOLERANCE_SD)
+        if contract.halo != "global" and drawn is None:
             checks += _compare(
                 contract, "streamed = batch", whole, _streamed(upscaler, forecast, one_tile), TILING_TOLERANCE_SD
             )
-        if len(forecast.times) > 1 and opened.has_graph(FRAME):
+        if contract.stochastic:
+            company = upscaler.upscale_forecast(forecast, replace(one_tile, members=2))
+            checks += _compare(contract, "in company = alone", whole, company.members[0], TILING_TOLERANCE_SD)
+        if len(forecast.times) > 1 and (opened.has_graph(FRAME) or (contract.frames_apart and drawn is None)):
             alone = upscaler.upscale_forecast(forecast.isel_time(slice(0, 1)), one_tile)
             first = replace(whole, members=whole.members[:, :1])
             checks += _compare(contract, "lone frame = series", first, alone.values, TOLERANCE_SD[contract.precision])
@@ -66,6 +75,11 @@ def verify_artifact(
             fine = other.upscale_forecast(forecast, one_tile)
             label = f"{other.backend.name} ({other.backend.provider}) = {engine}"
         checks += _compare(contract, label, whole, fine.values, TOLERANCE_SD[contract.precision])
+    if not checks:
+        raise UsageError(
+            f"{contract.name} sees whole fields: there is no other way to run it on {engine}",
+            f"--backends {engine}", f"give a second one, as in --backends {engine},torch",
+        )  # fmt: skip
     _require(checks, str(opened.path))
     return {
         "artifact": str(opened.path),

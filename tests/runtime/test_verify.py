@@ -5,11 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.publication import publish
+from gfs_sr.data.forecast import Forecast
 from gfs_sr.errors import ParityFailed, UsageError
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from gfs_sr.runtime.upscaler import Upscaler
+from gfs_sr.runtime.request import Request
+from gfs_sr.runtime.upscaler import FineForecast, Upscaler
 from gfs_sr.runtime.verify import verify_artifact
 from tests.artifacts import make_repeat_artifact
+from tests.export.checkpoints import make_checkpoint
+from tests.export.test_members import MODELS
 
 
 @pytest.fixture
@@ -97,3 +102,39 @@ def test_a_real_file_may_be_the_input(artifact: Path) -> None:
         pytest.skip("needs the bundled GFS sample")
     report = verify_artifact(artifact, sample)
     assert (report["grid"], report["frames"]) == ([33, 49], 1)
+
+
+@pytest.mark.parametrize(("family", "ways"), [("shared", {"tiled", "in company"}), ("global", {"in company"})])
+def test_a_model_that_draws_step_by_step_is_certified_without_a_stream(
+    tmp_path: Path, family: str, ways: set[str]
+) -> None:
+    publish(make_checkpoint(MODELS[family], spread=0.1), tmp_path / "members")
+    report = verify_artifact(tmp_path / "members", backends=("onnxruntime", "torch"))
+    checks = report["checks"]
+    assert isinstance(checks, list)
+    found = {line["check"].partition(" (")[0].partition(" =")[0] for line in checks}
+    assert found == {*ways, "torch"}
+    assert {line["variable"] for line in checks} == {"t2m", "msl"}
+    assert all(line["passed"] for line in checks)
+
+
+def test_a_member_that_changes_in_company_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(make_checkpoint(MODELS["shared"], spread=0.1), tmp_path / "members")
+    whole = Upscaler.upscale_forecast
+
+    def sociable(self: Upscaler, forecast: Forecast, request: Request) -> FineForecast:
+        made = whole(self, forecast, request)
+        made.members[0] += 1.0 * (len(made.members) - 1)
+        return made
+
+    monkeypatch.setattr(Upscaler, "upscale_forecast", sociable)
+    with pytest.raises(ParityFailed, match="in company = alone: t2m by 1 K"):
+        verify_artifact(tmp_path / "members")
+
+
+def test_a_model_that_is_run_in_one_way_alone_is_not_certified(tmp_path: Path) -> None:
+    artifact = tmp_path / "whole"
+    publish(make_checkpoint({"family": "temdeep", "variables": ["t2m"], "widths": [4, 8, 8, 8]}, spread=0.01), artifact)
+    with pytest.raises(UsageError, match="no other way"):
+        verify_artifact(artifact)
+    assert verify_artifact(artifact, backends=("onnxruntime", "torch"))["certified"] is True
