@@ -19,7 +19,7 @@ FlagField = npt.NDArray[np.uint8]
 
 
 MOST_SYNCS = 16  # at a time: a journal takes those that wait together
-MOST_COLUMNS = 2048  # of a chunk, and more than half of it where a field is wider: rows written piecewise cost most
+MOST_COLUMNS = 4096  # of a chunk, and more than half of it where a field is wider: part of a row is fetched at half speed
 
 
 class Sink(ABC):

@@ -140,7 +140,6 @@ class ChunkWriters:
         try:
             if not _is_fill(buffer, array.fill):
                 path = array.folder / array.key(index)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 self._running.append(self._files.submit(path, self._compressor.encode(buffer)))
         finally:
             self._free[_kind(array)].append(buffer)
