@@ -100,6 +100,11 @@ def test_the_verdict_is_seen_without_scrolling(page):
         assert page.run("document.querySelector('.verdict h2').getBoundingClientRect().bottom") < 500
 
 
+def test_a_desk_shows_the_whole_table_of_the_verdict(page):
+    assert page.run("document.querySelector('.glance .scroll').scrollWidth - "
+                    "document.querySelector('.glance .scroll').clientWidth") <= 0  # fmt: skip
+
+
 def test_a_telephone_shows_what_the_skill_is_without_a_swipe(page):
     page.resize(TELEPHONE)
     assert page.run("document.querySelector('.glance tbody td.text + td').getBoundingClientRect().right") <= TELEPHONE
