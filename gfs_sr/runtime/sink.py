@@ -19,7 +19,7 @@ FlagField = npt.NDArray[np.uint8]
 
 
 MOST_SYNCS = 16  # at a time: a journal takes those that wait together
-MOST_COLUMNS = 4096  # of a chunk, and more than half of it where a field is wider: part of a row is fetched at half speed
+MOST_COLUMNS = 4096  # of a chunk, and more than half of it where a field is wider: parts of rows are fetched slowly
 
 
 class Sink(ABC):
