@@ -36,6 +36,7 @@ def _recipes() -> list[dict[str, Any]]:
             "parameters": facts.parameters,
             "flops_per_fine_cell": facts.flops_per_fine_cell,
             "receptive_field": sides(facts.receptive_field),
+            "step_field": None if facts.step_field is None else sides(facts.step_field),
         }
         for facts in families()
     ]
@@ -44,11 +45,16 @@ def _recipes() -> list[dict[str, Any]]:
 def _show(rows: list[dict[str, Any]]) -> None:
     print(f"{'name':30}{'family':16}{'parameters':>11}{'FLOP/fine cell':>16}  reach (time; lat; lon)")
     for row in rows:
-        reach = row["receptive_field"]
-        shown = reach if isinstance(reach, str) else "; ".join(f"{before}+{after}" for before, after in reach.values())
+        shown = _in_words(row["receptive_field"])
+        if row["step_field"] is not None:
+            shown += f"; a step {_in_words(row['step_field'])}"
         notes = ["default"] * row["default"] + (["recipe"] if row["path"] is None else ["bundled"])
         notes += ["adversarial"] * (row.get("training") == "adversarial")
         print(
             f"{row['name']:30}{row['family']:16}{row['parameters']:>11,}{row['flops_per_fine_cell']:>16,.0f}  "
             f"{shown} ({', '.join(notes)})"
         )
+
+
+def _in_words(reach: dict[str, list[int]] | str) -> str:
+    return reach if isinstance(reach, str) else "; ".join(f"{before}+{after}" for before, after in reach.values())

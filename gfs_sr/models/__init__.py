@@ -57,6 +57,7 @@ class VariantFacts:
     parameters: int
     flops_per_fine_cell: float  # five variables, unfolded, halo excluded, per fine cell and frame; 2 per multiply-add
     receptive_field: Halo | Literal["global"]
+    step_field: Halo | Literal["global"] | None  # of one step of a denoiser, beside what leads it; None has none
 
 
 FAMILIES: dict[str, Family] = {
@@ -193,4 +194,5 @@ def _facts(variant: Variant) -> VariantFacts:
         parameters=model.parameters_count,
         flops_per_fine_cell=model.flops_per_fine_cell,
         receptive_field=model.halo,
+        step_field=None if model.denoising is None else model.denoising.halo,
     )

@@ -27,6 +27,7 @@ def bundled_models() -> list[dict[str, Any]]:
                 "parameters": artifact.manifest.parameters,
                 "flops_per_fine_cell": artifact.manifest.flops_per_fine_cell,
                 "receptive_field": sides(contract.halo),
+                "step_field": None if contract.denoising is None else sides(contract.denoising.halo),
                 "registration": str(contract.registration),
             }
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gfs_sr.contract import Denoising
 from gfs_sr.errors import GfsSrError
 from gfs_sr.runtime.artifact import MANIFEST, Artifact, bundled_aliases, list_bundled
 from gfs_sr.runtime.backends.choice import choose_engine
@@ -43,6 +44,8 @@ def inspect_artifact(target: Path) -> dict[str, Any]:
         "registration": str(contract.registration),
         "trained_intervals_hours": list(contract.interval_hours),
         "receptive_field": sides(contract.halo),
+        "stochastic": contract.stochastic,
+        **({} if contract.denoising is None else {"drawing": _drawing(contract.denoising)}),
         "needs": {
             "statics": [*dict.fromkeys((*contract.statics_coarse, *contract.statics_fine))],
             "predictors": [f"{each.name} on {each.grid}" for each in contract.predictors],
@@ -57,6 +60,16 @@ def inspect_artifact(target: Path) -> dict[str, Any]:
         "runs_here": {name: runs(artifact, name) for name in PACKAGES},
         "auto": choose_engine(artifact).model_dump(),
         "warnings": list(artifact.warnings),
+    }
+
+
+def _drawing(denoising: Denoising) -> dict[str, Any]:
+    return {
+        "sampler": denoising.sampling.sampler.model_dump(),
+        "schedule": denoising.sampling.schedule.model_dump(),
+        "evaluations": denoising.sampling.evaluations,
+        "frames_together": denoising.temporal,
+        "step_field": sides(denoising.halo),
     }
 
 

@@ -13,6 +13,7 @@ from gfs_sr.models.edm import DenoiserGraph, MeanGraph
 from gfs_sr.runtime.artifact import DENOISER, MEAN, Artifact
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.backends.torch import TorchBackend
+from gfs_sr.runtime.inspect import inspect_artifact
 from gfs_sr.runtime.members import draw_field
 from gfs_sr.sampling import SamplerConfig, SamplingConfig, ScheduleConfig
 from tests.export.checkpoints import make_checkpoint
@@ -100,6 +101,17 @@ def test_the_manifest_states_the_parity_of_the_sampled_field(case):
     lines = exported.artifact.manifest.parity
     assert {line.variable for line in lines} == {"t2m", "msl"}
     assert all(0 < line.max_abs <= line.tolerance for line in lines)
+
+
+def test_inspection_tells_that_members_are_drawn_and_how(case):
+    _, exported = case
+    told = inspect_artifact(exported.artifact.path)
+    denoising = exported.artifact.contract.denoising
+    assert told["stochastic"] is True
+    assert told["drawing"]["evaluations"] == denoising.sampling.evaluations
+    assert told["drawing"]["schedule"]["n"] == 4
+    sees_all = denoising.halo == "global"
+    assert (told["drawing"]["step_field"] == "global") == sees_all
 
 
 @pytest.mark.parametrize("is_shared", [True, False], ids=["any variable", "all variables"])

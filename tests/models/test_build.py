@@ -25,6 +25,10 @@ def test_x_1_families_lists_every_variant_with_its_price_and_reach():
     assert by_name["factorized-seed"].receptive_field == "global"
     assert all(row.flops_per_fine_cell > 0 for row in rows)
     assert {row.family for row in rows} == set(models.FAMILIES)
+    # what leads the seed's denoiser is one cell, but every step of it sees the whole field
+    assert by_name["edm-seed"].step_field == "global"
+    assert by_name["edm"].step_field.north > by_name["edm"].receptive_field.north
+    assert by_name["unet"].step_field is None
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
