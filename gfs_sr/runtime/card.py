@@ -59,8 +59,15 @@ def _what(contract: Contract, parameters: int, flops: float) -> list[str]:
         f"{variables}{subset}.",
         "",
         f"{parameters:,} parameters, {flops:,.0f} floating-point operations per fine cell and frame; the residual "
-        f"branch runs in {contract.precision}. Untrained it would equal {_base(contract)}.",
+        f"branch runs in {contract.precision}. {_origin(contract)}",
     ]
+
+
+def _origin(contract: Contract) -> str:
+    if contract.denoising is None:
+        return f"Untrained it would equal {_base(contract)}."
+    sampling = contract.denoising.sampling
+    return f"A member is drawn by `{sampling.sampler.integrator}`: {sampling.evaluations} evaluations of the denoiser."
 
 
 def _base(contract: Contract) -> str:
@@ -75,10 +82,11 @@ def _use(contract: Contract) -> list[str]:
         statics = ["", f"{' and '.join(needs)}: from the bundled map, or your own by `--statics FILE`."]
     elif needs:
         statics = ["", f"It needs {' and '.join(needs)}: `--statics FILE`."]
+    members = " --members 16 --seed 1" if contract.stochastic else ""
     return [
         "```",
-        "gfs-sr upscale COARSE... -o FINE.nc --model THIS_FOLDER",
-        "gfs-sr evaluate --model THIS_FOLDER --data FINE_TRUTH... -o report",
+        f"gfs-sr upscale COARSE... -o FINE.nc --model THIS_FOLDER{members}",
+        f"gfs-sr evaluate --model THIS_FOLDER --data FINE_TRUTH... -o report{members}",
         "gfs-sr verify THIS_FOLDER",
         "```",
         *statics,
@@ -104,7 +112,15 @@ def _protocol(contract: Contract) -> list[str]:
         f"* Registration: {made}. Data of the other registration are refused.",
         interval,
         f"* Reach: {_reach(contract.halo)}.",
+        *_steps(contract),
     ]
+
+
+def _steps(contract: Contract) -> list[str]:
+    if contract.denoising is None:
+        return []
+    together = "frames are drawn together" if contract.denoising.temporal else "frames are drawn one by one"
+    return [f"* Reach of each step of the sampler: {_reach(contract.denoising.halo)}; {together}."]
 
 
 def _reach(halo: Halo | str) -> str:

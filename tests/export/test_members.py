@@ -13,6 +13,7 @@ from gfs_sr.models.edm import DenoiserGraph, MeanGraph
 from gfs_sr.runtime.artifact import DENOISER, MEAN, Artifact
 from gfs_sr.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from gfs_sr.runtime.backends.torch import TorchBackend
+from gfs_sr.runtime.card import CARD
 from gfs_sr.runtime.inspect import inspect_artifact
 from gfs_sr.runtime.members import draw_field
 from gfs_sr.sampling import SamplerConfig, SamplingConfig, ScheduleConfig
@@ -112,6 +113,19 @@ def test_inspection_tells_that_members_are_drawn_and_how(case):
     assert told["drawing"]["schedule"]["n"] == 4
     sees_all = denoising.halo == "global"
     assert (told["drawing"]["step_field"] == "global") == sees_all
+
+
+def test_the_card_tells_how_members_are_drawn_and_what_a_step_sees(case):
+    _, exported = case
+    card, denoising = exported.artifact.path / CARD, exported.artifact.contract.denoising
+    text = card.read_text()
+    assert "--members 16 --seed 1" in text
+    sampling = denoising.sampling
+    assert f"`{sampling.sampler.integrator}`: {sampling.evaluations} evaluations" in text
+    assert "Untrained" not in text  # noise is not the interpolation
+    (line,) = [each for each in text.splitlines() if each.startswith("* Reach of each step")]
+    assert line.endswith("frames are drawn one by one.")
+    assert ("the whole field" in line) == (denoising.halo == "global")
 
 
 @pytest.mark.parametrize("is_shared", [True, False], ids=["any variable", "all variables"])
