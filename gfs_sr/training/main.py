@@ -225,7 +225,7 @@ def parse(argv: list[str] | None) -> TrainCommand:
                 datamodule_class=TrainingData,
                 run=False,
                 save_config_callback=None,
-                parser_kwargs={"exit_on_error": False, "description": "Train a model."},
+                parser_kwargs={"exit_on_error": False, "prog": "gfs-sr train", "description": "Train a model."},
             )
     except (ArgumentError, TypeError, ValueError) as error:
         raise usage_error(str(error)) from error
@@ -321,7 +321,13 @@ def usage_error(message: str) -> UsageError:
     text = " ".join(message.split())
     found = _UNKNOWN.search(text)
     if found is None:
-        return UsageError(text, "gfs-sr train", "see gfs-sr train --help")
+        has_no_network = text.endswith("required: model.network")
+        mend = (
+            "name a family, or give -c CONFIG.yaml, as configs/fused.yaml"
+            if has_no_network
+            else "see gfs-sr train --help"
+        )
+        return UsageError(text, "gfs-sr train", mend)
     key = next(group for group in found.groups() if group)
     if key.removeprefix("model.").startswith("adversarial"):
         return UsageError(f"unknown key {key!r}", "gfs-sr train", "give training: adversarial")

@@ -53,8 +53,9 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "model.optimizer.milestones": [250, 450],
         "trainer.max_epochs": 500,
     },
-    # the downscaling family's conditional GAN: with training: adversarial
+    # the downscaling family's conditional GAN
     "dl4ds-cgan": {
+        "training": "adversarial",
         "model.loss.weights": {"mae": 1.0},
         "model.optimizer.method": "adam",
         "model.optimizer.lr": 2e-4,

@@ -18,7 +18,7 @@ from gfs_sr.models.receptive_field import Reach
 from gfs_sr.training.adversarial import Adversarial, AdversarialConfig
 from gfs_sr.training.datamodule import TrainingData
 from gfs_sr.training.field_set import SourceConfig
-from gfs_sr.training.main import main
+from gfs_sr.training.main import main, parse
 from gfs_sr.training.optim import OptimizerConfig, make_optimizer
 from gfs_sr.training.samples import Sampler, StreamConfig, Task
 from gfs_sr.training.windows import generator
@@ -47,6 +47,11 @@ PLAIN = CGAN.format(options="dropout_rate: 0.2", kind="space")
 WITH_STATICS = CGAN.format(options="statics: [orog, lsm], season: true", kind="space")
 RECURRENT = CGAN.format(options="time_window: 3, padding: replicate", kind="space_time")
 PIN = CGAN.format(options="upsampling: pin, backbone: convnet", kind="space")
+
+
+def test_the_preset_of_the_family_says_how_it_learns(tmp_path):
+    text = PLAIN.replace("training: adversarial\n", "")
+    assert isinstance(parse(arguments(tmp_path, text)).model, Adversarial)
 
 
 def rows(folder):

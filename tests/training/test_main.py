@@ -74,6 +74,12 @@ def test_s000_22_an_unknown_key_is_answered_with_the_nearest_one(tmp_path, optio
     assert meant in caught.value.mend
 
 
+def test_a_run_of_no_network_is_told_where_one_is():
+    with pytest.raises(UsageError, match=r"model\.network") as caught:
+        parse([])
+    assert "-c CONFIG.yaml" in caught.value.mend
+
+
 def test_a_value_of_the_wrong_type_is_refused_by_key(tmp_path):
     with pytest.raises(UsageError, match=r"steps_per_epoch"):
         parse([*arguments(tmp_path, FACTORIZED), "--data.steps_per_epoch=banana"])
