@@ -13,7 +13,7 @@ from gfs_sr.runtime.artifact import MODEL, PLUGINS, Artifact, digest
 
 INSTALL: Final = (
     "on a machine with an NVIDIA GPU: `pip install tensorrt` (it fetches NVIDIA's libraries from NVIDIA's own index), "
-    "then run the same command there; until then use --backend onnxruntime or openvino"
+    "then run the same command there; until then run without --backend, which takes an engine that is here"
 )
 REBUILD: Final = "build it again on this machine: python -m export.trt --ckpt C.ckpt"
 
