@@ -248,8 +248,12 @@ class Evaluation:
                      total.skill_sharpened_ci),
                 ):  # fmt: skip
                     better = sum(value > NO_DIFFERENCE for value in values)
-                    count = "none" if better == 0 else "all" if better == len(values) else str(better)
                     between = f" [{percent(interval[0])}, {percent(interval[1])}]" if interval else ""
+                    if len(values) == 1:
+                        verb = "beats" if better else "does not beat"
+                        parts.append(f"{verb} {against} (skill {percent(mean)}{between})")
+                        continue
+                    count = "none" if better == 0 else "all" if better == len(values) else str(better)
                     parts.append(
                         f"beats {against} on {count} of {len(values)} variables (mean skill {percent(mean)}{between}, "
                         f"least {percent(min(values))})"

@@ -117,7 +117,7 @@ def test_an_interpolation_never_beats_the_best_one(fine_file):
     line = by_key(evaluation)["t2m", "interpolated"]
     assert line.skill_plain <= 1e-9
     assert line.skill_sharpened < 0
-    assert "none of 1 variables" in evaluation.verdict()[0]
+    assert "does not beat the best plain interpolation (skill" in evaluation.verdict()[0]
 
 
 def test_files_of_one_run_with_other_variables_are_one_forecast(tmp_path):
