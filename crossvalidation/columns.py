@@ -296,6 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each variant is trained once with each")
     parser.add_argument("--members", type=int, default=8, help="of a checkpoint that draws them")
     parser.add_argument("--scratch", type=Path, default=Path("runs/columns"), help="folder of the runs")
+    parser.add_argument("--figures", type=Path, default=None, help="folder of pictures; default: none are drawn")
     parser.add_argument("-o", "--output", type=Path, required=True, help="CSV; its table is written beside it, .md")
     asked = parser.parse_args(argv)
 
@@ -321,6 +322,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if line.method not in known
             ]
         write_csv(ColumnLine, lines, asked.output)
+        if asked.figures is not None:
+            from crossvalidation.column_pictures import draw  # pulls in the plotting
+
+            draw(lines, asked.figures)
         return table(lines)
 
     return tabled(score, asked.output)

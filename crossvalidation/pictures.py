@@ -153,7 +153,7 @@ def arrows(interval: Interval, flow: Values) -> Drawing:
     east, north = stretch * flow[1] * right, stretch * flow[0] * down[:, None]
     figure.axes[0].quiver(
         lon[columns], lat[rows], east[rows, columns], north[rows, columns], angles="xy", scale_units="xy", scale=1,
-        width=0.004, color="black",
+        width=0.004, color="black", edgecolor="white", linewidth=0.6,
     )  # fmt: skip
     return Drawing(figure, finding, f"{interval.subject}. Arrows over a map of the frame before. {finding}.")
 
