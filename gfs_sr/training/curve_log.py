@@ -28,6 +28,7 @@ class CurveLog(Logger):
         self.path = folder / "metrics.csv"
         self.rows = 0
         self._columns: list[str] = []
+        self._last: dict[str, float] = {}
         self._is_open = False
 
     @property
@@ -60,10 +61,13 @@ class CurveLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add a row."""
+        """Add a row, unless it says what the last one says: the rate is told with every batch that is accumulated."""
         if not self._is_open:
             self.start(0)
         row = {"step": self.rows if step is None else step, **metrics}
+        if row == self._last:
+            return
+        self._last = row
         new = sorted(set(row) - set(self._columns))
         if new:
             with self.path.open(newline="", encoding="utf-8") as file:

@@ -116,6 +116,13 @@ def test_a_run_that_replaces_another_says_so_and_starts_curves_of_its_own(tmp_pa
     assert [point.step for point in shown.Scalars("val/skill")] == [1]  # the second run's only
 
 
+def test_accumulated_batches_have_one_line_of_the_rate(tmp_path):
+    main(arguments(tmp_path, FACTORIZED, steps=6, epochs=1,
+                   **{"trainer.log_every_n_steps": "1", "trainer.accumulate_grad_batches": "3"}))  # fmt: skip
+    lines = (tmp_path / "run" / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(lines) == len(set(lines))
+
+
 def test_a_start_tells_of_no_platform(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         parse(arguments(tmp_path, FACTORIZED))
