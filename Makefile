@@ -24,6 +24,14 @@ $(VENV)/.setup: $(VENV)/.runtime
 demo: runtime
 	$(BIN)/gfs-sr demo -o .
 
+# from DATA=DIR, the files of configs/default-data.yaml, to the artifact `edm`, which draws members: within an hour of two cores
+members: setup
+	test -s packed/default.npz || $(BIN)/python -m gfs_sr.training.pack -c configs/default-data.yaml --folder '$(DATA)' \
+		-o packed/default.npz
+	test -s runs/edm/summary.json || $(BIN)/gfs-sr train -c configs/edm.yaml \
+		$(if $(wildcard runs/edm/last.ckpt),--ckpt_path last)
+	$(BIN)/python -m export.onnx --ckpt runs/edm/edm.ckpt -o edm
+
 # one thread for each of the processes: with as many threads as cores in every one, all wait for each other
 test: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
