@@ -12,7 +12,7 @@ from gfs_sr import cli, demo
 from gfs_sr.data.coarsen import Coarsening, coarsen
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.sources import open_forecast
-from gfs_sr.demo.demo import ARPEGE, GFS, run_demo
+from gfs_sr.demo.demo import ARPEGE, GFS, run_demo, typical_frame
 from gfs_sr.demo.scores import score
 from gfs_sr.runtime.upscaler import FineForecast
 
@@ -47,6 +47,14 @@ def test_it_has_a_skill_row_per_variable_and_none_for_the_analysis(made):
     assert all(f"\n{row.variable}" in text for row in report.rows)
     # the model is a plain interpolation, so the best of six cannot be worse
     assert max(row.skill_plain for row in report.rows) <= 1e-3
+
+
+def test_the_maps_show_the_median_gain_between_coarse_frames():
+    truth = np.zeros((7, 2, 3))
+    baseline = np.ones((7, 2, 3))
+    model = np.array([0.0, 0.9, 0.1, 0.2, 0.8, 0.5, 0.0])[:, None, None] * baseline  # frames 0 and 6 are coarse ones
+    assert typical_frame(model, baseline, truth, np.ones((2, 1)), 6) == 5
+    assert typical_frame(model, baseline, truth, np.ones((2, 1)), 1) == 3
 
 
 def test_a_perfect_model_has_skill_one():
