@@ -108,6 +108,7 @@ SPREAD = Statistic("spread", by_frame(_spread_sums), _MEMBERS)
 
 _POOLED: tuple[tuple[str, Statistic, Value, str], ...] = (
     ("CRPS", CRPS, mean_of(1, 2), "CRPS (fair)"),
+    ("CRPS of the members", CRPS, mean_of(0, 2), "CRPS of the members' own distribution"),
     ("energy score", ENERGY, mean_of(), "Energy score (fair)"),
 )
 

@@ -110,8 +110,9 @@ def test_s004_21_crps_and_energy_score_of_pooled_members_are_those_of_the_pooled
     reduce = np.mean if how == "mean" else np.max
     px, py = (reduce(blocks(f), axis=(-3, -1)) for f in (x, y))
     suffix = "" if size == 1 else f" @ {how} {size}"
-    found = registry.score([f"CRPS{suffix}", f"energy score{suffix}"], scene(x, y))
+    found = registry.score([f"CRPS{suffix}", f"CRPS of the members{suffix}", f"energy score{suffix}"], scene(x, y))
     assert found[f"CRPS{suffix}"] == pytest.approx(by_definition(px, py, 6).mean(), abs=1e-6)
+    assert found[f"CRPS of the members{suffix}"] == pytest.approx(by_definition(px, py, 9).mean(), abs=1e-6)
     assert found[f"energy score{suffix}"] == pytest.approx(ensemble.energy_score(px, py), abs=1e-9)
 
 
