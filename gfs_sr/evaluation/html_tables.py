@@ -1,15 +1,17 @@
 """The report's tables as HTML: verdict at a glance, ranking, every score, every rival."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from gfs_sr.data.variables import lookup
 from gfs_sr.evaluation.baselines import SHARPENED, is_sharpened
-from gfs_sr.evaluation.plots.units import display, measured, superscript
+from gfs_sr.evaluation.plots.units import display, measured, number, superscript
 from gfs_sr.evaluation.records import INTERPOLATED, Interval, Line, Score, Task
 from gfs_sr.evaluation.result import NO_DIFFERENCE, Evaluation, percent
 
+SIZE = re.compile(r"(max )?(\d+)( cells)?")  # of a score's blocks or windows
 TASK_WORDS: dict[Task, str] = {"joint": "space and time", "space": "space alone"}
 
 
@@ -142,24 +144,52 @@ def score_groups(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def _score_table(group: str, scores: Sequence[Score]) -> str:
+    """Scores without a threshold, those of every threshold in rows of their own, and what they say."""
+    of_events = [score for score in scores if math.isfinite(score.threshold)]
+    others = [score for score in scores if not math.isfinite(score.threshold)]
+    made = _rows_of(f"Scores, {group}", others) if others else ""
+    if of_events:
+        made += _rows_of(f"Scores of events, {group}", of_events)
+    explained = dict(_explained(score) for score in scores if score.explanation)
+    words = "".join(f"<dt>{escape(metric)}</dt><dd>{escape(text)}</dd>" for metric, text in explained.items())
+    return f"{made}<dl>{words}</dl>"
+
+
+def _explained(score: Score) -> tuple[str, str]:
+    """Name and explanation of a score; of any size where it is taken at several."""
+    size = SIZE.fullmatch(score.scale)
+    if size is None or score.scale == "1":
+        return score.metric, score.explanation
+    text = re.sub(rf"\b{size[2]} (by {size[2]} )?cells", lambda found: "n by n cells" if found[1] else "n cells",
+                  score.explanation)  # fmt: skip
+    return f"{score.metric} ({size[1] or ''}n{size[3] or ''})", text
+
+
+def _rows_of(label: str, scores: Sequence[Score]) -> str:
     columns = list(dict.fromkeys((score.metric, score.scale) for score in scores))
     cells: dict[tuple[Task, str, str, bool], dict[tuple[str, str], Score]] = {}
     for score in scores:
-        key = (score.task, score.variable, score.method, score.is_model)
+        key = (score.task, _of_what(score), score.method, score.is_model)
         cells.setdefault(key, {})[score.metric, score.scale] = score
     rows = []
-    for (task, variable, method, is_model), found in cells.items():
+    for (task, what, method, is_model), found in cells.items():
         name = f"<strong>{escape(method)}</strong>" if is_model else escape(method)
         rows.append(
-            f"<tr><th scope=row>{variable}</th><td class=text>{TASK_WORDS[task]}</td><td class=text>{name}</td>"
+            f"<tr><th scope=row>{escape(what)}</th><td class=text>{TASK_WORDS[task]}</td><td class=text>{name}</td>"
             + "".join(_score_cell(found.get(column)) for column in columns)
             + "</tr>"
         )
-    explained = {score.metric: score.explanation for score in scores if score.explanation}
-    words = "".join(f"<dt>{escape(metric)}</dt><dd>{escape(text)}</dd>" for metric, text in explained.items())
     head = ["variable", "task", "method", *(metric + (f" ({scale})" if scale not in ("", "1") else "")
                                             for metric, scale in columns)]  # fmt: skip
-    return table(f"Scores, {group}", head, rows, text_columns=(0, 1, 2)) + f"<dl>{words}</dl>"
+    return table(label, head, rows, text_columns=(0, 1, 2))
+
+
+def _of_what(score: Score) -> str:
+    """The variable, or the event."""
+    if not math.isfinite(score.threshold):
+        return score.variable
+    shown = display(score.variable)
+    return f"{score.variable} ≥ {number(shown.field(score.threshold), 4)} {shown.units}"
 
 
 def _score_cell(score: Score | None) -> str:

@@ -112,6 +112,22 @@ def test_the_opponent_is_the_best_interpolation_sharpened_or_not():
     assert "no detail" in headline(Told(lost))
 
 
+def test_every_threshold_has_a_row_of_its_own_and_sizes_are_explained_once(real_report):
+    evaluation, _ = real_report
+    tables = dict(html_tables.score_groups(evaluation))
+    found = [score for score in evaluation.scores() if score.metric == "FSS" and score.variable == "r2"
+             and score.method == evaluation.model and score.scale == "8 cells" and score.region == "all"
+             and score.lead_class == "interpolated" and score.task == "joint"]  # fmt: skip
+    assert len(found) == 4
+    for score in found:
+        row = tables["neighborhoods"].split(f"<th scope=row>r2 ≥ {score.threshold:g} %</th>")[1].split("</tr>")[0]
+        assert html_tables.measured(score.value, 4) in row
+    assert "<dt>FSS (n cells)</dt>" in tables["neighborhoods"]
+    assert "within windows of n cells" in tables["neighborhoods"]
+    assert {"<dt>RMSE (n)</dt>", "<dt>RMSE (max n)</dt>"} <= set(re.findall("<dt>RMSE .*?</dt>", tables["pooled"]))
+    assert "RMSE of means over n by n cells" in tables["pooled"]
+
+
 def test_a_title_names_three_models_and_counts_the_others():
     titles = [page_title(list(names)) for names in ("a", "ab", "abc", "abcde")]
     assert titles == ["a", "a and b", "a, b and c", "a, b, c and 2 more"]
