@@ -7,14 +7,18 @@ if TYPE_CHECKING:
     from gfs_sr import errors
     from gfs_sr.contract import Contract
     from gfs_sr.runtime.artifact import Artifact
+    from gfs_sr.runtime.output_times import OutputTimes
+    from gfs_sr.runtime.request import Request
     from gfs_sr.runtime.upscaler import Upscaler
 
-__all__ = ["Artifact", "Contract", "Upscaler", "__version__", "errors"]
+__all__ = ["Artifact", "Contract", "OutputTimes", "Request", "Upscaler", "__version__", "errors"]
 __version__ = "0.1.0"
 
 _LAZY = {
     "Artifact": "gfs_sr.runtime.artifact",
     "Contract": "gfs_sr.contract",
+    "OutputTimes": "gfs_sr.runtime.output_times",
+    "Request": "gfs_sr.runtime.request",
     "Upscaler": "gfs_sr.runtime.upscaler",
 }
 

@@ -363,6 +363,14 @@ def make_long(path: Path, frames: int = 1500) -> None:
     grown.to_netcdf(path)
 
 
+def test_what_is_public_is_what_it_says():
+    import gfs_sr
+
+    for name in gfs_sr.__all__:
+        assert getattr(gfs_sr, name) is not None
+    assert gfs_sr.Request(members=2, times=gfs_sr.OutputTimes.parse("15min")).members == 2
+
+
 def test_a_model_that_loses_to_interpolation_says_so_once(source, tmp_path):
     loss = Skill(data="era5", variable="sp", skill=-0.05, skill_sharpened=-0.1, best_baseline="bicubic/linear")
     artifact = make_repeat_artifact(tmp_path / "worse", skill=(loss,))
