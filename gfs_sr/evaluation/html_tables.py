@@ -172,7 +172,8 @@ def _rows_of(label: str, scores: Sequence[Score]) -> str:
         key = (score.task, _of_what(score), score.method, score.is_model)
         cells.setdefault(key, {})[score.metric, score.scale] = score
     rows = []
-    for (task, what, method, is_model), found in cells.items():
+    order = list(dict.fromkeys(key[:2] for key in cells))  # events of one threshold together
+    for (task, what, method, is_model), found in sorted(cells.items(), key=lambda item: order.index(item[0][:2])):
         name = f"<strong>{escape(method)}</strong>" if is_model else escape(method)
         rows.append(
             f"<tr><th scope=row>{escape(what)}</th><td class=text>{TASK_WORDS[task]}</td><td class=text>{name}</td>"
