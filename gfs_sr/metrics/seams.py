@@ -71,6 +71,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "block ratio", GROUP, Statistic("blocks", _block_sums, frozenset({Need.COARSE})), step_ratio, "one",
-        "Steps across borders of coarse cells over steps elsewhere, relative to the truth's: above 1 the coarse grid shows.",
+        "Steps across borders of coarse cells over steps elsewhere, relative to the truth's: above 1 the coarse grid "
+        "shows.",
     ),
 )  # fmt: skip
