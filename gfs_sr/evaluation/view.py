@@ -132,7 +132,7 @@ class VariableView:
 def views(case: Case, subjects: Sequence[Subject], tasks: Sequence[Task], protocol: Protocol) -> Iterable[View]:
     """The tasks a case has: the whole series in space and time, and single frames in space alone.
 
-    A model that refines space only is given the whole series too; that is its task in space.
+    A model that refines space only is given the whole series too; that is its task in space. One of time has none.
     """
     r = case.how.time_factor
     given = {subject.name: subject.inputs(case) for subject in subjects}
@@ -144,7 +144,7 @@ def views(case: Case, subjects: Sequence[Subject], tasks: Sequence[Task], protoc
         task: Task = "joint" if r > 1 else "space"
         yield View(task, case, r, tuple(range(len(case.coarse.times))), window, predictions, tuple(subjects))
         found = True
-    if found and (r == 1 or "space" not in tasks or case.kind in BUCKETS):
+    if found and (1 in (r, case.how.scale_factor) or "space" not in tasks or case.kind in BUCKETS):
         return  # one coarse amount is not an amount of its last fine interval
     count = len(case.coarse.times)
     chosen = np.unique(np.linspace(0, count - 1, min(count, SPACE_FRAMES)).round().astype(int)).tolist()

@@ -219,3 +219,9 @@ def test_a_model_is_given_all_that_it_needs_and_scored_on_what_was_asked_for(tmp
         "u10: not among the model's variables",
         "v10: not among the model's variables",
     )
+
+
+def test_a_model_of_time_alone_has_no_task_in_space(tmp_path):
+    path = write_fine(tmp_path / "fine.nc", frames=7)
+    evaluation = evaluate(interpolating("bilinear/linear", 1, 3, NODE), Settings((path,)))
+    assert {task for task, _ in evaluation.tasks()} == {"joint"}  # a frame that passes through restores nothing
