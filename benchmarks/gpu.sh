@@ -81,7 +81,7 @@ if has gfs_sr._core; then
 elif ! command -v g++ > /dev/null; then
   note core skipped 0 "no g++: tests that tile are left out"
 else
-  # without CMake: six files and PyTorch's own copy of pybind11
+  # without CMake: a few files and PyTorch's own copy of pybind11
   step core 120 bash -c '
     include=$("$0" -c "import sysconfig; print(sysconfig.get_path(\"include\"))") &&
     suffix=$("$0" -c "import sysconfig; print(sysconfig.get_config_var(\"EXT_SUFFIX\"))") &&

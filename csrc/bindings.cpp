@@ -11,6 +11,7 @@
 #include "masking.h"
 #include "noise.h"
 #include "tiling.h"
+#include "stencil.h"
 #include "winograd.h"
 
 namespace py = pybind11;
@@ -359,6 +360,28 @@ void convolve_checked(const WinogradConvolution& convolution, const py::object& 
     convolution.run(source, skip, frames, height, width, target, workspace, threads, most_lanes);
 }
 
+void stencil_checked(const py::object& weight_object, const py::object& source_object, const py::object& target_object,
+                     int threads) {
+    const auto kernel = py::reinterpret_borrow<py::array>(weight_object);
+    if (!py::isinstance<py::array>(weight_object) || kernel.ndim() != 4) {
+        throw InvalidArgument("weight is no array of (outputs, 1, rows, columns)");
+    }
+    const py::ssize_t outputs = kernel.shape(0), high = kernel.shape(2), wide = kernel.shape(3);
+    const py::array own = checked(weight_object, "weight", 'f', 4, {outputs, 1, high, wide});
+    const auto shape = py::reinterpret_borrow<py::array>(source_object);
+    if (!py::isinstance<py::array>(source_object) || shape.ndim() != 4 || shape.shape(2) < high ||
+        shape.shape(3) < wide) {
+        throw InvalidArgument("source is no array of (frames, 1, " + std::to_string(high) + " or more rows, " +
+                              std::to_string(wide) + " or more columns)");
+    }
+    const py::ssize_t frames = shape.shape(0), height = shape.shape(2), width = shape.shape(3);
+    const auto source = stack_checked<const float>(source_object, "source", {frames, 1, height, width});
+    const auto target =
+        stack_checked<float>(target_object, "target", {frames, outputs, height - high + 1, width - wide + 1});
+    const py::gil_scoped_release unlocked;
+    convolve({view<float>(own).data(), outputs, high, wide}, source, frames, height, width, target, threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -408,6 +431,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def("run", &convolve_checked, "source"_a, "target"_a, "skip"_a, "workspace"_a, "threads"_a,
              "most_lanes"_a = 16);
     m.def("winograd_lanes", &winograd_lanes);
+    m.def("convolve_field", &stencil_checked, "weight"_a, "source"_a, "target"_a, "threads"_a);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});
         py::array_t<std::uint16_t> half(source.size());

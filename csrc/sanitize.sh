@@ -8,4 +8,5 @@ for sanitizers in address,undefined thread; do
     cmake --build "$build/$sanitizers"
     "$build/$sanitizers/fuzz_tiling" 3000
     "$build/$sanitizers/fuzz_winograd" 200
+    "$build/$sanitizers/fuzz_stencil" 300
 done
