@@ -31,7 +31,7 @@ class FileWriters:
         self._own = threading.local()
 
     def submit(self, path: Path, content: bytes) -> Future[None]:
-        """Hand over a file that does not exist; waits while as many as are allowed are on their way."""
+        """Hand over a new file of a folder that exists; waits while as many as are allowed are on their way."""
         self._slots.acquire()
         return self._pool.submit(self._write, path, content)
 
@@ -44,7 +44,6 @@ class FileWriters:
             room: Bytes | None = getattr(self._own, "room", None)
             if room is None or room.size < len(content):
                 room = self._own.room = aligned(len(content))
-            path.parent.mkdir(parents=True, exist_ok=True)  # here: it waits for the journal while others flush
             write_file(path, content, room)
         finally:
             self._slots.release()

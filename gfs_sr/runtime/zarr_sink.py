@@ -106,6 +106,8 @@ def _create(
         dtype=dtype,
         chunks=chunks,
         fill_value=fill,
+        # files of one array side by side: a folder for each frame and row of chunks would be twice as many as files
+        chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=variable.dims,
         compressors=BloscCodec(cname="lz4", clevel=LEVEL, shuffle=BloscShuffle.bitshuffle),
         attributes=_plain(variable.attrs),
