@@ -310,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             models[name] = model
         if not models and not asked.steps:
             raise UsageError("nothing to score", "--checkpoints, --steps", "give either")
-        sources = _sources(asked.config, asked.folder, asked.sources)
+        sources = read_sources(asked.config, asked.folder, asked.sources)
         lines = compare(sources, models, asked.members) if models else []
         for seed in asked.seeds if asked.steps else []:
             own = trained(asked.config, asked.folder, asked.steps, asked.scratch, asked.variants, seed)
@@ -331,7 +331,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return tabled(score, asked.output)
 
 
-def _sources(configs: Sequence[Path], folder: Path | None, wanted: Sequence[str]) -> dict[str, list[Fields]]:
+def read_sources(configs: Sequence[Path], folder: Path | None, wanted: Sequence[str]) -> dict[str, list[Fields]]:
     """By name: of the configuration's data, or of a file of its own."""
     given = [part for path in configs for part in ("-c", str(path))]
     given += [] if folder is None else [f"--data.folder={folder}"]
