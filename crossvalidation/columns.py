@@ -245,11 +245,10 @@ def trained(
     found = {}
     place = scratch / f"seed-{seed}"
     for name in variants:
-        given = [part for path in configs for part in ("-c", str(path))]
+        given = configured(configs, folder)
         given += [f"--model.{key}={value}" for key, value in VARIANTS[name].items()]
         given += [f"--trainer.max_steps={steps}", f"--output={place / name.replace(' ', '-')}"]
         given += [f"--seed_everything={seed}", f"--data.seed={seed}"]
-        given += [] if folder is None else [f"--data.folder={folder}"]
         command = training.parse(given)
         done = command.folder / f"{command.model.offered_as}.ckpt"
         model = load_checkpoint(done if done.is_file() else training.run(command)).model()
@@ -331,10 +330,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return tabled(score, asked.output)
 
 
+def configured(configs: Sequence[Path], folder: Path | None) -> list[str]:
+    """What `gfs-sr train` is given of configurations and the folder of the data."""
+    given = [part for path in configs for part in ("-c", str(path))]
+    return given if folder is None else [*given, f"--data.folder={folder}"]
+
+
 def read_sources(configs: Sequence[Path], folder: Path | None, wanted: Sequence[str]) -> dict[str, list[Fields]]:
     """By name: of the configuration's data, or of a file of its own."""
-    given = [part for path in configs for part in ("-c", str(path))]
-    given += [] if folder is None else [f"--data.folder={folder}"]
+    given = configured(configs, folder)
     # what is left out of training is what there is to score
     data = training.parse([*given, "--data.leave_out=[]", "--output=."]).datamodule
     known: dict[str, list[Fields]] = {}

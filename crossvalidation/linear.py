@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossvalidation.columns import ALL, BASELINE, Interpolated, Scorer, read_sources
+from crossvalidation.columns import ALL, BASELINE, Interpolated, Scorer, configured, read_sources
 from crossvalidation.command import tabled, write_csv
 from gfs_sr.errors import UsageError
 from gfs_sr.models.geodiff import Geodiff
@@ -135,20 +135,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
 
     def score() -> str:
-        given = [part for path in asked.config for part in ("-c", str(path))]
-        given += [] if asked.folder is None else [f"--data.folder={asked.folder}"]
-        command = training.parse([*given, "--output=."])
+        command = training.parse([*configured(asked.config, asked.folder), "--output=."])
         model, data = command.model.network, command.datamodule
         if not isinstance(model, Geodiff):
             raise UsageError("the configuration trains no geodiff", "--config", "give one of its family")
         bound = Bound(model)
-        learned = [each for each in data.read() if each.source not in data.validation]
-        trained = bound.begun([part for each in learned for part in bound.scorer.samples(each)])
-        lines = [
-            line
-            for name, sets in read_sources(asked.config, asked.folder, asked.sources).items()
-            for line in bound.lines(name, [part for each in sets for part in bound.scorer.samples(each)], trained)
-        ]
+        kept_back = {*data.validation, *data.leave_out}
+        learned = list(dict.fromkeys(each.name for each in data.sources if each.name not in kept_back))
+        sets = read_sources(asked.config, asked.folder, [*learned, *asked.sources])
+        samples = {
+            name: [part for each in found for part in bound.scorer.samples(each)] for name, found in sets.items()
+        }
+        trained = bound.begun([part for name in learned for part in samples[name]])
+        wanted = (text.partition("=")[0] for text in asked.sources)
+        lines = [line for name in wanted for line in bound.lines(name, samples[name], trained)]
         write_csv(KernelLine, lines, asked.output)
         return table(lines)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from openvino import Op
 
 from gfs_sr._core import convolve_field
+from gfs_sr.runtime.backends.winograd_nodes import plain_weight
 
 FEWEST_OUTPUTS: Final = 4  # below, there is little to turn round
 
@@ -27,10 +28,11 @@ def replace_stencils(model: Any, threads: int) -> int:
     Returns:
         How many were replaced.
     """
-    found = [node for node in model.get_ordered_ops() if _is_stencil(node)]
-    for node in found:
-        weight = np.ascontiguousarray(node.input_value(1).get_node().get_data())
-        node.output(0).replace(StencilNode(node.input_value(0), weight, threads).output(0))
+    weights = [(node, plain_weight(node)) for node in model.get_ordered_ops()]
+    found = [(node, weight) for node, weight in weights if weight is not None and _is_stencil(weight)]
+    for node, weight in found:
+        own = StencilNode(node.input_value(0), np.ascontiguousarray(weight), threads)
+        node.output(0).replace(own.output(0))
     model.validate_nodes_and_infer_types()
     return len(found)
 
@@ -66,16 +68,6 @@ class StencilNode(Op):  # type: ignore[misc]  # OpenVINO tells no types
         return True
 
 
-def _is_stencil(node: Any) -> bool:
-    if node.get_type_name() != "Convolution":
-        return False
-    weight, attributes = node.input_value(1).get_node(), node.get_attributes()
-    return (
-        weight.get_type_name() == "Constant"
-        and weight.get_element_type() == openvino.Type.f32
-        and len(weight.get_data().shape) == 4
-        and weight.get_data().shape[1] == 1
-        and weight.get_data().shape[0] >= FEWEST_OUTPUTS
-        and list(attributes["strides"]) == list(attributes["dilations"]) == [1, 1]
-        and not any((*attributes["pads_begin"], *attributes["pads_end"]))
-    )
+def _is_stencil(weight: NDArray[np.float32]) -> bool:
+    outputs, inputs = weight.shape[:2]
+    return bool(inputs == 1 and outputs >= FEWEST_OUTPUTS)

@@ -217,17 +217,27 @@ def _follows(block: Found, first: Found) -> bool:
     return first.source == block.sum and len(block.sum.get_target_inputs()) == 2
 
 
-def _is_ours(node: Any) -> bool:
+def plain_weight(node: Any) -> Any:
+    """The weights of a convolution in space of fixed fp32 weights, cell by cell and without padding; else None."""
     if node.get_type_name() != "Convolution":
-        return False
+        return None
     weight, attributes = _constant(node.input_value(1)), node.get_attributes()
-    return (
+    is_plain = (
         weight is not None
         and weight.dtype == np.float32
-        and weight.shape[2:] in {(size, size) for size in SIZES}
-        and min(weight.shape[:2]) >= FEWEST_CHANNELS
+        and weight.ndim == 4
         and list(attributes["strides"]) == list(attributes["dilations"]) == [1, 1]
         and not any((*attributes["pads_begin"], *attributes["pads_end"]))
+    )
+    return weight if is_plain else None
+
+
+def _is_ours(node: Any) -> bool:
+    weight = plain_weight(node)
+    return (
+        weight is not None
+        and weight.shape[2:] in {(size, size) for size in SIZES}
+        and min(weight.shape[:2]) >= FEWEST_CHANNELS
     )
 
 
