@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from gfs_sr.errors import GfsSrError, Interrupted
+from gfs_sr.errors import GfsSrError, Interrupted, disk_failure
 
 
 def finish(work: Callable[[], dict[str, object]], *, as_json: bool) -> int:
@@ -19,6 +19,11 @@ def finish(work: Callable[[], dict[str, object]], *, as_json: bool) -> int:
         return _fail(Interrupted("stopped", "export", "run the same command again: nothing was left behind"), as_json)
     except GfsSrError as error:
         return _fail(error, as_json)
+    except OSError as error:
+        failed = disk_failure(error)
+        if failed is None:
+            raise
+        return _fail(failed, as_json)
     if as_json:
         print(json.dumps(facts))
     else:

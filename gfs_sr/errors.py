@@ -10,9 +10,16 @@ GfsSrError               exit 1
 ├── ArtifactError        exit 4   ManifestMissing · ManifestInvalid · FormatTooNew · ArtifactFileMissing
 │                                 DigestMismatch · CheckpointInvalid · ParityFailed · EngineMismatch
 ├── BackendError         exit 5   BackendNotInstalled · BackendNotActive · ProviderMismatch · BackendFailed
-└── Interrupted          exit 6
+├── Interrupted          exit 6
+└── DiskFailed           exit 7
 ```
 """
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Final
 
 
 class GfsSrError(Exception):
@@ -190,3 +197,35 @@ class Interrupted(GfsSrError):
     """Stopped by the user; nothing half-written was left."""
 
     exit_code = 6
+
+
+NOT_ENOUGH: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+NOT_ALLOWED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+OF_THE_MACHINE: Final = NOT_ENOUGH | NOT_ALLOWED | {errno.EIO, errno.EFBIG, errno.ENODEV, errno.ESTALE}
+
+
+class DiskFailed(GfsSrError):
+    """A disk is full or broken, or does not let us write."""
+
+    exit_code = 7
+
+    @classmethod
+    def of(cls, error: Exception, place: Path, where: str) -> "DiskFailed":
+        """From what a library raised while it wrote to `place`; what is free is told too, as HDF5 does not say why."""
+        known = error.errno if isinstance(error, OSError) else None
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        folder = next((each for each in (place.absolute(), *place.absolute().parents) if each.is_dir()), Path.cwd())
+        free = shutil.disk_usage(folder).free
+        if known in NOT_ALLOWED:
+            mend = f"allow writing to {folder}, or write elsewhere"
+        else:
+            mend = f"free space on the disk of {folder}, or write elsewhere; then run the command again"
+        return cls(f"could not be written: {reason} ({free / 2**20:,.1f} MiB free)", where, mend)
+
+
+def disk_failure(error: Exception) -> DiskFailed | None:
+    """What a command says where a disk failed and nothing nearer to the file has said so; None of any other error."""
+    if not isinstance(error, OSError) or error.errno not in OF_THE_MACHINE:
+        return None
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path.cwd()
+    return DiskFailed.of(error, place, str(place))

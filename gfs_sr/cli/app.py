@@ -9,7 +9,7 @@ import typer
 
 from gfs_sr.cli.build_dataset import build_dataset
 from gfs_sr.cli.coarsen import coarsen
-from gfs_sr.cli.console import fail, fail_unexpected
+from gfs_sr.cli.console import fail, fail_otherwise
 from gfs_sr.cli.demo import demo
 from gfs_sr.cli.evaluate import evaluate
 from gfs_sr.cli.inspect import inspect
@@ -53,7 +53,7 @@ def main() -> None:
     except Exception as error:
         usage = _as_usage_error(error)
         if usage is None:
-            fail_unexpected(error, as_json=as_json, debug=debug)
+            fail_otherwise(error, as_json=as_json, debug=debug)
         else:
             fail(usage, as_json=as_json)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import typer
 
-from gfs_sr.errors import GfsSrError, Interrupted
+from gfs_sr.errors import GfsSrError, Interrupted, disk_failure
 
 
 class Described(Protocol):
@@ -42,7 +42,7 @@ def finish(work: Callable[[], Report], show: Callable[[Report], None], *, json_o
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        fail_unexpected(error, as_json=json_output, debug=debug)
+        fail_otherwise(error, as_json=json_output, debug=debug)
 
 
 def fail(error: GfsSrError, *, as_json: bool) -> None:
@@ -54,12 +54,15 @@ def fail(error: GfsSrError, *, as_json: bool) -> None:
     sys.exit(error.exit_code)
 
 
-def fail_unexpected(error: Exception, *, as_json: bool, debug: bool) -> None:
-    """End with an error that is a bug."""
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
-    mend = "this is a bug: run again with --debug and report what it shows"
+def fail_otherwise(error: Exception, *, as_json: bool, debug: bool) -> None:
+    """End with an error that no part of ours foresaw: of the disk, or else a bug."""
     if debug:
         traceback.print_exception(error)
+    failed = disk_failure(error)
+    if failed is not None:
+        fail(failed, as_json=as_json)
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    mend = "this is a bug: run again with --debug and report what it shows"
     if as_json:
         _print_error(type(error).__name__, what, "gfs-sr", mend, 1)
     elif not debug:

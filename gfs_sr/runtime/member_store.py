@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from gfs_sr.errors import UsageError
+from gfs_sr.errors import DiskFailed, UsageError
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.sink import FileSink, FloatField, Sink
 from gfs_sr.runtime.stages import Window
@@ -53,12 +53,20 @@ class MemberStore:
         return np.frombuffer(body[DIGEST + SIZE :], np.float32).reshape(size).copy()
 
     def save(self, window: Window, member: int, field: FloatField) -> None:
-        """Keep (T, C, H, W)."""
+        """Keep (T, C, H, W).
+
+        Raises:
+            DiskFailed: the disk is full or broken.
+        """
         size = np.array(field.shape, np.int64).tobytes()
         body = _made_of(window) + size + np.ascontiguousarray(field).tobytes()
         path = self._path(window, member)
         draft = path.with_suffix(".partial")
-        draft.write_bytes(hashlib.sha256(body).digest() + body)
+        try:
+            draft.write_bytes(hashlib.sha256(body).digest() + body)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise DiskFailed.of(error, self.folder, f"members kept in {self.folder}") from error
         draft.replace(path)
 
     def remove(self) -> None:

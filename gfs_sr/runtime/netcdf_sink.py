@@ -16,9 +16,10 @@ CHUNK_CELLS = 1 << 20  # 4 MB: few enough chunks to write fast, small enough to 
 class NetCDFSink(FileSink):
     """One NetCDF-4 file."""
 
+    failures = (OSError, RuntimeError)  # netCDF4's own, "NetCDF: HDF error", of a full disk
     _dataset: netCDF4.Dataset | None = None
 
-    def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
+    def _create(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         dims = tuple(description.sizes)[:3]
         chunks = chunk_shape(description, block_shape, CHUNK_CELLS)
         with HDF5_LOCK:
@@ -33,10 +34,10 @@ class NetCDFSink(FileSink):
                 stored[...] = np.asarray(variable.values)
             ahead = () if description.members is None else (1,)
             for variable in description.data:
-                self._create(variable, "f4", np.float32(np.nan), (*ahead, *chunks))
-            self._create(flag_variable(dims), "u1", None, chunks)
+                self._add_variable(variable, "f4", np.float32(np.nan), (*ahead, *chunks))
+            self._add_variable(flag_variable(dims), "u1", None, chunks)
 
-    def _create(
+    def _add_variable(
         self, variable: FileVariable, dtype: str, fill_value: np.float32 | None, chunks: tuple[int, ...]
     ) -> None:
         assert self._dataset is not None
@@ -56,7 +57,7 @@ class NetCDFSink(FileSink):
         stored.set_auto_mask(False)
         stored.set_auto_scale(False)
 
-    def _write(
+    def _store(
         self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
     ) -> None:
         assert self._dataset is not None
@@ -68,14 +69,16 @@ class NetCDFSink(FileSink):
             with HDF5_LOCK:
                 variables[FLAG_NAME][frames, rows] = flags
 
-    def set_attribute(self, name: str, value: str) -> None:
-        """Add a global attribute."""
+    def _annotate(self, name: str, value: str) -> None:
         assert self._dataset is not None
         with HDF5_LOCK:
             self._dataset.setncattr(name, value)
 
+    def _finish(self) -> None:
+        """Nothing waits: `_close` writes what HDF5 holds."""
+
     def _close(self) -> None:
-        if self._dataset is not None:
+        dataset, self._dataset = self._dataset, None  # closed once, also where that fails
+        if dataset is not None:
             with HDF5_LOCK:
-                self._dataset.close()
-            self._dataset = None
+                dataset.close()

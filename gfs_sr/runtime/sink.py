@@ -3,15 +3,17 @@
 import os
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.errors import OutputExists, UsageError
+from gfs_sr.errors import DiskFailed, OutputExists, UsageError
 from gfs_sr.runtime.cf import Description
 
 FloatField = npt.NDArray[np.float32]
@@ -126,7 +128,13 @@ class MemorySink(Sink):
 
 
 class FileSink(Sink):
-    """A sink with a path: work goes to `OUT.partial` beside the target and is renamed when complete."""
+    """A sink with a path: work goes to `OUT.partial` beside the target and is renamed when complete.
+
+    Whatever the disk refuses on the way ends in `DiskFailed`.
+    """
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (OSError,)
+    """What the library of the format raises where a disk fails."""
 
     def __init__(self, path: Path, digits: int | None = None) -> None:
         super().__init__(digits)
@@ -134,35 +142,72 @@ class FileSink(Sink):
         self.partial = path.with_name(path.name + ".partial")
         check_target(path)
 
-    def open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
-        """Make `OUT.partial` ready; what a killed run left there is removed first."""
-        _remove(self.partial)
-        super().open(description, block_shape)
-
-    @abstractmethod
-    def _close(self) -> None: ...
+    def set_attribute(self, name: str, value: str) -> None:
+        """Add a global attribute."""
+        with self._on_disk():
+            self._annotate(name, value)
 
     def commit(self) -> None:
         """Close, flush to disk, rename to the target; an older output is replaced at that moment."""
-        self._close()
-        _sync_all(self.partial)
-        if self.path.is_dir():
-            # a folder cannot be renamed over another: the old one steps aside for the moment between two renames
-            aside = self.path.with_name(self.path.name + ".replaced")
-            _remove(aside)
-            self.path.rename(aside)
-            self.partial.rename(self.path)
-            _remove(aside)
-        else:
-            self.partial.replace(self.path)
-        _sync(self.path.absolute().parent)
+        with self._on_disk():
+            self._finish()
+            self._close()
+            _sync_all(self.partial)
+            if self.path.is_dir():
+                # a folder cannot be renamed over another: the old one steps aside for the moment between two renames
+                aside = self.path.with_name(self.path.name + ".replaced")
+                _remove(aside)
+                self.path.rename(aside)
+                self.partial.rename(self.path)
+                _remove(aside)
+            else:
+                self.partial.replace(self.path)
+            _sync(self.path.absolute().parent)
 
     def abort(self) -> None:
         """Remove `OUT.partial`."""
         try:
-            self._close()
+            with suppress(*self.failures):  # of a file that goes: whoever aborts knows why
+                self._close()
         finally:
             _remove(self.partial)
+
+    def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
+        with self._on_disk():
+            _remove(self.partial)  # what a killed run left there
+            self._create(description, block_shape)
+
+    def _write(
+        self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
+    ) -> None:
+        with self._on_disk():
+            self._store(frames, rows, values, flags, place)
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except self.failures as error:
+            raise DiskFailed.of(error, self.path.parent, f"output {self.path}") from error
+
+    @abstractmethod
+    def _create(self, description: Description, block_shape: tuple[int, int, int]) -> None: ...
+
+    @abstractmethod
+    def _store(
+        self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
+    ) -> None: ...
+
+    @abstractmethod
+    def _annotate(self, name: str, value: str) -> None: ...
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what waits."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Let go of the files, whatever waits. Allowed at any time, also twice."""
 
 
 def check_target(path: Path) -> None:
@@ -170,6 +215,7 @@ def check_target(path: Path) -> None:
 
     Raises:
         UsageError: its folder is absent, or its name ends neither in .nc nor in .zarr, or a folder is in the way.
+        DiskFailed: its folder may not be written to.
     """
     if path.suffix not in {".nc", ".nc4", ".zarr"}:
         raise UsageError(
@@ -177,6 +223,10 @@ def check_target(path: Path) -> None:
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"no folder {path.absolute().parent}", f"output {path}", "make the folder first")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise DiskFailed(
+            f"no writing to {path.absolute().parent}", f"output {path}", "allow writing there, or write elsewhere"
+        )
     if path.is_dir() and path.suffix != ".zarr":
         raise OutputExists(f"{path} is a folder", f"output {path}", "choose another name")
     if path.is_dir() and any(path.iterdir()) and not (path / "zarr.json").exists() and not (path / ".zgroup").exists():

@@ -31,7 +31,7 @@ class ZarrSink(FileSink):
         chunks, contents = default_writers() + 2, default_writers() + THREADS + WAITING
         return 4 * CHUNK_CELLS * (chunks + contents + THREADS)
 
-    def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
+    def _create(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         dims = tuple(description.sizes)[:3]
         shape = description.shape
         chunks = chunk_shape(description, block_shape, CHUNK_CELLS)
@@ -55,12 +55,12 @@ class ZarrSink(FileSink):
             *((variable, "f4", np.nan, description.data_shape, (*ahead, *chunks)) for variable in description.data),
             (flag_variable(dims), "u1", 0, shape, chunks),
         ):
-            array = _create(group, variable, dtype, fill, own_shape, own_chunks)
+            array = _add_array(group, variable, dtype, fill, own_shape, own_chunks)
             folder, key = self.partial / variable.name, array.metadata.encode_chunk_key
             arrays[variable.name] = ChunkedArray(folder, key, own_shape, own_chunks, dtype, fill)
         self._writers = ChunkWriters(arrays, Blosc(cname="lz4", clevel=LEVEL, shuffle=Blosc.BITSHUFFLE))
 
-    def _write(
+    def _store(
         self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]
     ) -> None:
         assert self._writers is not None
@@ -71,20 +71,18 @@ class ZarrSink(FileSink):
         if flags is not None:
             self._writers.put(FLAG_NAME, starts, flags)
 
-    def set_attribute(self, name: str, value: str) -> None:
-        """Add a global attribute."""
+    def _annotate(self, name: str, value: str) -> None:
         if self._group is not None:
             self._group.attrs[name] = value
 
-    def commit(self) -> None:
-        """Wait for the writers, gather the metadata in one file, then publish."""
+    def _finish(self) -> None:
+        """Wait for the writers, then gather the metadata in one file."""
         if self._writers is not None:
             self._writers.finish()
         with warnings.catch_warnings():
             # zarr warns that v3 has not standardized this yet; without it xarray warns at every open
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(str(self.partial))
-        super().commit()
 
     def _close(self) -> None:
         if self._writers is not None:
@@ -92,7 +90,7 @@ class ZarrSink(FileSink):
         self._group = self._writers = None
 
 
-def _create(
+def _add_array(
     group: zarr.Group,
     variable: FileVariable,
     dtype: str,

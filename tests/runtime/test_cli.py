@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +237,50 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(gfs_sr, node_artifact, 
     assert "Traceback" in err
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_disk_that_takes_no_more_is_exit_code_7_and_leaves_nothing(
+    node_artifact, source, tmp_path, suffix, as_json
+):
+    target = tmp_path / "out" / f"fine{suffix}"
+    target.parent.mkdir()
+    ended = upscaled(source, target, node_artifact, *(["--json"] if as_json else []), most_bytes=4096)
+    assert ended.returncode == 7
+    told = json.loads(ended.stdout)["error"]["what"] if as_json else ended.stderr
+    assert "could not be written" in told
+    assert as_json or f"output {target}" in ended.stderr
+    assert "bug" not in ended.stdout + ended.stderr
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_full_disk_keeps_the_older_output(node_artifact, source, tmp_path, suffix):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    target = disk / f"fine{suffix}"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small disk needs rights that are not given here")
+    try:
+        first = upscaled(source, target, node_artifact)
+        assert first.returncode == 0, first.stderr
+        before = tree_digest(target)
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 16384))
+        ended = upscaled(source, target, node_artifact)
+        assert ended.returncode == 7
+        assert "(0.0 MiB free)" in ended.stderr
+        assert tree_digest(target) == before
+        assert sorted(path.name for path in disk.iterdir()) == ["filler", target.name]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def tree_digest(path: Path) -> dict[str, str]:
+    return {str(each.relative_to(path)): digest(each) for each in [path, *path.rglob("*")] if each.is_file()}
+
+
 def test_json_is_one_object_with_the_promised_keys(gfs_sr, node_artifact, source, tmp_path):
     target = tmp_path / "fine.zarr"
     code, out, err = gfs_sr("upscale", source, "-o", target, "--model", node_artifact, "--json", "--tile", "5")
@@ -379,6 +425,18 @@ def test_a_model_that_loses_to_interpolation_says_so_once(source, tmp_path):
     ended = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=SUBPROCESS_TIMEOUT)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("WORSE than bicubic/linear interpolation for sp") == 1
+
+
+def upscaled(
+    source: Path, target: Path, artifact: Path, *options: str, most_bytes: int = resource.RLIM_INFINITY
+) -> subprocess.CompletedProcess[str]:
+    """The command to its end, in a process that may write no file longer than `most_bytes`."""
+    command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", target, "--model", artifact, *options]
+    return subprocess.run(
+        [*map(str, command), "--backend", "onnxruntime"],
+        capture_output=True, text=True, timeout=SUBPROCESS_TIMEOUT, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+    )  # fmt: skip
 
 
 def start_upscale(source: Path, target: Path, artifact: Path) -> subprocess.Popen[str]:
