@@ -239,9 +239,7 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(gfs_sr, node_artifact, 
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-def test_a_disk_that_takes_no_more_is_exit_code_7_and_leaves_nothing(
-    node_artifact, source, tmp_path, suffix, as_json
-):
+def test_a_disk_that_takes_no_more_is_exit_code_7_and_leaves_nothing(node_artifact, source, tmp_path, suffix, as_json):
     target = tmp_path / "out" / f"fine{suffix}"
     target.parent.mkdir()
     ended = upscaled(source, target, node_artifact, *(["--json"] if as_json else []), most_bytes=4096)
