@@ -29,7 +29,8 @@ namespace {
 
 constexpr std::int64_t planes = 36;
 constexpr int widest = 16;
-constexpr std::int64_t strip_values = 192 * 128;  // tiles times fields of a strip, whose planes then fit the caches
+// Tiles times inputs of a strip: its planes stay in the last cache, and smaller ones would leave more lanes idle.
+constexpr std::int64_t strip_values = 192 * 64;
 
 struct Kernel {
     int lanes;
@@ -105,7 +106,7 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
     for (std::int64_t k = 0; k < outputs; ++k) {
         for (std::int64_t c = 0; c < inputs_; ++c) {
             const float* w = weight + (k * inputs + c % inputs) * size * size;
-            const std::int64_t row = c / inputs / 2 * shift, column = c / inputs % 2 * shift;
+            const std::int64_t row = c / inputs / 2 * WinogradJob::shift, column = c / inputs % 2 * WinogradJob::shift;
             double part[3][3] = {};  // what lies beyond the weights counts as 0
             for (std::int64_t y = 0; y < 3 && row + y < size; ++y) {
                 for (std::int64_t x = 0; x < 3 && column + x < size; ++x) {
@@ -118,9 +119,8 @@ WinogradConvolution::WinogradConvolution(const float* weight, const float* bias,
                     for (std::int64_t y = 0; y < 3; ++y) {
                         for (std::int64_t x = 0; x < 3; ++x) sum += g[i][y] * g[j][x] * part[y][x];
                     }
-                    const std::int64_t first = k / outputs_at_once * outputs_at_once;
-                    const std::int64_t block = ((i * 6 + j) * padded_outputs_ + first) * inputs_;
-                    weights_[static_cast<std::size_t>(block + c * outputs_at_once + k % outputs_at_once)] =
+                    const std::int64_t block = (k / outputs_at_once * planes + i * 6 + j) * inputs_;
+                    weights_[static_cast<std::size_t>((block + c) * outputs_at_once + k % outputs_at_once)] =
                         static_cast<float>(sum);
                 }
             }
@@ -154,7 +154,7 @@ void WinogradConvolution::run(const FieldStack<const float>& source, const Field
     job.tile_columns = (job.output_width + tile - 1) / tile;
     const std::int64_t all_rows = frames * job.tile_rows;
     const int workers = useful_threads(threads, frames * outputs_ * height * width);
-    const std::int64_t most_tiles = strip_values / (inputs_ + outputs_);
+    const std::int64_t most_tiles = strip_values / inputs_;
     const std::int64_t most_rows = rows_of_strip(job.tile_columns, all_rows, chosen.lanes, most_tiles);
     // as many for each worker, or the last one would keep all others waiting
     const std::int64_t strips = std::min(all_rows, round_up((all_rows + most_rows - 1) / most_rows, workers));
@@ -162,8 +162,7 @@ void WinogradConvolution::run(const FieldStack<const float>& source, const Field
     job.plane_row = round_up(rows * job.tile_columns, widest) + widest;  // lanes beyond the last tile are written too
     // a multiple of 4096 bytes would fall on the same lines of the cache
     job.channel_step = planes * job.plane_row + widest;
-    job.line_step = round_up(job.tile_columns, widest) + widest;
-    const std::int64_t floats = (inputs_ + padded_outputs_) * job.channel_step + planes * job.line_step;
+    const std::int64_t floats = (inputs_ + outputs_at_once) * job.channel_step;
     float* const memory = workspace.floats(workers * floats);
     std::atomic<std::int64_t> next{0};
     parallel_for(workers, workers, [&](std::int64_t worker) {

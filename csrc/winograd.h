@@ -33,7 +33,15 @@ struct WinogradJob {
     std::int64_t tile_rows, tile_columns;  // of one frame
     std::int64_t plane_row;                // floats from one channel of a plane to the next: tiles of a strip, padded
     std::int64_t channel_step;             // from one channel's 36 planes to the next one's
-    std::int64_t line_step;                // from one line of a transformed row to the next
+
+    // A row of one input; those of a 5x5 convolution are its fields as often as they are shifted.
+    const float* row(std::int64_t frame, std::int64_t input, std::int64_t y) const {
+        return source.row(frame, input % fields, y + down(input)) + right(input);
+    }
+    std::int64_t down(std::int64_t input) const { return input / fields / 2 * shift; }
+    std::int64_t right(std::int64_t input) const { return input / fields % 2 * shift; }
+
+    static constexpr std::int64_t shift = 3;  // cells between the four parts of a 5x5 convolution
 };
 
 // Tile rows, counted through all frames.
@@ -60,7 +68,6 @@ class WinogradConvolution {
     static constexpr std::int64_t tile = 4;             // outputs of one tile along each axis
     static constexpr std::int64_t outputs_at_once = 8;  // channels whose weights lie side by side
     static constexpr std::int64_t skip_margin = 2;      // cells that a residual block's two convolutions use up
-    static constexpr std::int64_t shift = 3;            // cells between the four parts of a 5x5 convolution
 
     // `weight` is (outputs, inputs, size, size), the size 3 or 5; `bias` one value for each output.
     WinogradConvolution(const float* weight, const float* bias, std::int64_t outputs, std::int64_t inputs,
@@ -81,7 +88,7 @@ class WinogradConvolution {
    private:
     std::int64_t fields_, size_, inputs_, outputs_, padded_outputs_;
     bool relu_;
-    std::vector<float> weights_;  // (36, padded outputs / 8, inputs, 8)
+    std::vector<float> weights_;  // (padded outputs / 8, 36, inputs, 8)
     std::vector<float> bias_;
 };
 

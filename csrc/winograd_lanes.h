@@ -1,11 +1,15 @@
 // The convolution of winograd.h in vectors of LANES floats; each processor's own file includes this once.
 //
-// A strip of tiles goes through three steps: inputs become 36 planes of (channel, tile), each plane is multiplied by its
-// weights, 36 planes of (output, tile) become outputs. Lanes are tiles. The planes of one channel lie together, so that
-// they are written and read where they just were.
+// A strip of tiles goes through three steps: inputs become 36 planes of (channel, tile); then, for a few outputs at a
+// time, each plane is multiplied by its weights, and 36 planes of (output, tile) become outputs before they leave the
+// caches. Lanes are tiles. The planes of one channel lie together, so that they are written and read where they just
+// were. Fields are larger than those caches: the next channel's rows are fetched while one is computed.
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#if GFS_SR_LANES == 16
+#include <immintrin.h>
+#endif
 
 #include "winograd.h"
 
@@ -30,6 +34,37 @@ inline Vector load(const float* source) {
 
 inline void store(float* target, Vector value) { std::memcpy(target, &value, sizeof value); }
 
+// The first `count` values, and 0 in the other lanes: none or all of them, if there are so few or so many.
+inline Vector load_first(const float* source, std::int64_t count) {
+    if (count >= lanes) return load(source);
+    if (count <= 0) return Vector{};
+#if GFS_SR_LANES == 16
+    return (Vector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), source);
+#else
+    alignas(64) float first[lanes] = {};
+    std::copy(source, source + count, first);
+    return load(first);
+#endif
+}
+
+inline void store_first(float* target, Vector value, std::int64_t count) {
+    if (count >= lanes) return store(target, value);
+    if (count <= 0) return;
+#if GFS_SR_LANES == 16
+    _mm512_mask_storeu_ps(target, static_cast<__mmask16>((1U << count) - 1U), (__m512)value);
+#else
+    alignas(64) float all[lanes];
+    store(all, value);
+    std::copy(all, all + count, target);
+#endif
+}
+
+// The lines of the cache that hold the values of four vectors, for reading or for writing.
+template <int writes>
+inline void fetch(const float* first) {
+    for (std::int64_t j = 0; j < cell; ++j) __builtin_prefetch(first + j * lanes, writes);
+}
+
 template <typename Index, int... i>
 constexpr Indices listed(Index index, std::integer_sequence<int, i...>) {
     return Indices{index(i)...};
@@ -40,16 +75,15 @@ constexpr Indices indices(Index index) {
     return listed(index, std::make_integer_sequence<int, GFS_SR_LANES>{});
 }
 
-// Floats x[4i + j] of four vectors become vector j.
-inline void split_by_four(const float* source, Vector* phase) {
+// Values x[4i + j] of four vectors become vector j.
+inline void split_by_four(const Vector* x, Vector* phase) {
     constexpr int half = GFS_SR_LANES / 2;
     constexpr Indices even = indices([](int i) { return i < half ? 4 * i : 4 * (i - half) + 2; });
     constexpr Indices odd = indices([](int i) { return i < half ? 4 * i + 1 : 4 * (i - half) + 3; });
     constexpr Indices low = indices([](int i) { return i < half ? i : i + half; });
     constexpr Indices high = indices([](int i) { return i < half ? i + half : i + 2 * half; });
-    const Vector a = load(source), b = load(source + lanes), c = load(source + 2 * lanes), d = load(source + 3 * lanes);
-    const Vector first_even = __builtin_shuffle(a, b, even), first_odd = __builtin_shuffle(a, b, odd);
-    const Vector second_even = __builtin_shuffle(c, d, even), second_odd = __builtin_shuffle(c, d, odd);
+    const Vector first_even = __builtin_shuffle(x[0], x[1], even), first_odd = __builtin_shuffle(x[0], x[1], odd);
+    const Vector second_even = __builtin_shuffle(x[2], x[3], even), second_odd = __builtin_shuffle(x[2], x[3], odd);
     phase[0] = __builtin_shuffle(first_even, second_even, low);
     phase[1] = __builtin_shuffle(first_odd, second_odd, low);
     phase[2] = __builtin_shuffle(first_even, second_even, high);
@@ -96,62 +130,48 @@ inline void output_transform(const Vector* m, std::int64_t step, Vector* y, std:
     y[3 * y_step] = 0.5F * difference_a + 2.0F * difference_b + m[5 * step];
 }
 
-// Phase j of the tiles from `t` on is x[4t + j]; what lies beyond the row counts as 0.
-inline void load_phases(const float* row, std::int64_t width, std::int64_t t, Vector* phase) {
-    const std::int64_t x = cell * t;
-    if (x + cell * lanes <= width) {
-        split_by_four(row + x, phase);
-    } else {
-        alignas(64) float rest[cell * lanes] = {};
-        if (x < width) std::copy(row + x, row + width, rest);
-        split_by_four(rest, phase);
+// Five vectors of six rows, transformed along the columns: tiles overlap by two values, which for the last one are the
+// fifth vector's. `rows` and `left` values of a row are there; what lies beyond counts as 0.
+inline void transform_down(const float* const* six, std::int64_t rows, std::int64_t left, Vector* down) {
+    for (std::int64_t j = 0; j <= cell; ++j) {
+        Vector d[points];
+        for (std::int64_t i = 0; i < points; ++i) {
+            d[i] = i < rows ? load_first(six[i] + j * lanes, left - j * lanes) : Vector{};
+        }
+        input_transform(d, 1, down + j, cell + 1);
     }
 }
 
-// One input row of a tile row, transformed along the row: `points` lines of one value for each tile.
-inline void transform_row(const float* row, std::int64_t width, std::int64_t tiles, float* lines, std::int64_t line_step) {
-    constexpr Indices next_lane = indices([](int i) { return i + 1; });
-    Vector phase[cell], next[cell], d[points], v[points];
-    load_phases(row, width, 0, phase);
-    for (std::int64_t t = 0; t < tiles; t += lanes) {
-        load_phases(row, width, t + lanes, next);  // a tile reads two cells of the one that follows
-        for (std::int64_t j = 0; j < cell; ++j) d[j] = phase[j];
-        d[4] = __builtin_shuffle(phase[0], next[0], next_lane);
-        d[5] = __builtin_shuffle(phase[1], next[1], next_lane);
-        input_transform(d, 1, v, 1);
-        for (std::int64_t j = 0; j < points; ++j) store(lines + j * line_step + t, v[j]);
-        std::copy(next, next + cell, phase);
-    }
-}
-
-// `rows` holds the last six input rows, each transformed: row n in place n % 6.
-inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip, float* planes, float* rows) {
-    const std::int64_t line_step = job.line_step, row_step = points * line_step;
+inline void transform_inputs(const WinogradJob& job, const WinogradStrip& strip, float* planes) {
+    constexpr Indices after_0 = indices([](int i) { return i + 1; });
+    constexpr Indices after_1 = indices([](int i) { return i + 1 < GFS_SR_LANES ? i + 1 : GFS_SR_LANES + 1; });
     for (std::int64_t c = 0; c < job.inputs; ++c) {
-        const std::int64_t part = c / job.fields;
-        const std::int64_t down = part / 2 * WinogradConvolution::shift, right = part % 2 * WinogradConvolution::shift;
+        const std::int64_t ahead = std::min(c + 1, job.inputs - 1);
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
-            const bool follows = r > strip.first && y > 0;  // the last two rows of the tile row above come first here
+            const std::int64_t rows = std::min(points, job.height - y - job.down(c));
             const float* six[points];
+            const float* next[points];
             for (std::int64_t i = 0; i < points; ++i) {
-                float* lines = rows + (y + i) % points * row_step;
-                six[i] = lines;
-                if (follows && i < 2) continue;
-                const bool is_within = y + i + down < job.height;
-                const float* row = job.source.row(frame, c % job.fields, is_within ? y + i + down : 0) + right;
-                transform_row(row, is_within ? job.width - right : 0, job.tile_columns, lines, line_step);
+                six[i] = job.row(frame, c, i < rows ? y + i : 0);
+                next[i] = job.row(frame, ahead, i < rows ? y + i : 0);
             }
             float* target = planes + c * job.channel_step + (r - strip.first) * job.tile_columns;
             for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
-                for (std::int64_t j = 0; j < points; ++j) {
+                Vector down[points * (cell + 1)];
+                transform_down(six, rows, job.width - job.right(c) - cell * t, down);
+                for (std::int64_t i = 0; i < points; ++i) {
+                    fetch<0>(next[i]);
+                    const Vector* across = down + i * (cell + 1);
                     Vector d[points], v[points];
-                    for (std::int64_t i = 0; i < points; ++i) d[i] = load(six[i] + j * line_step + t);
+                    split_by_four(across, d);
+                    d[4] = __builtin_shuffle(d[0], across[cell], after_0);
+                    d[5] = __builtin_shuffle(d[1], across[cell], after_1);
                     input_transform(d, 1, v, 1);
-                    for (std::int64_t i = 0; i < points; ++i) {
-                        // lanes beyond the tile row are overwritten by the next one, which comes later
-                        store(target + (i * points + j) * job.plane_row + t, v[i]);
-                    }
+                    // lanes beyond the tile row are overwritten by the next one, which comes later
+                    for (std::int64_t j = 0; j < points; ++j) store(target + (i * points + j) * job.plane_row + t, v[j]);
+                    six[i] += cell * lanes;
+                    next[i] += cell * lanes;
                 }
             }
         }
@@ -175,15 +195,17 @@ inline void multiply_block(const float* weights, const float* inputs, std::int64
     }
 }
 
-inline void multiply(const WinogradJob& job, std::int64_t vectors, const float* planes, float* products) {
+// The products of outputs that lie side by side.
+inline void multiply(const WinogradJob& job, std::int64_t group, std::int64_t vectors, const float* planes,
+                     float* products) {
     constexpr std::int64_t together = WinogradConvolution::outputs_at_once;
     for (std::int64_t plane = 0; plane < points * points; ++plane) {
-        const float* weights = job.weights + plane * job.padded_outputs * job.inputs;
+        const float* weights = job.weights + (group * points * points + plane) * job.inputs * together;
         for (std::int64_t first = 0; first < vectors; first += wide) {
             const float* inputs = planes + plane * job.plane_row + first * lanes;
             const std::int64_t count = std::min(wide, vectors - first);
-            for (std::int64_t k = 0; k < job.padded_outputs; k += GFS_SR_OUTPUTS) {
-                const float* own = weights + k / together * together * job.inputs + k % together;
+            for (std::int64_t k = 0; k < together; k += GFS_SR_OUTPUTS) {
+                const float* own = weights + k;
                 float* target = products + plane * job.plane_row + k * job.channel_step + first * lanes;
                 switch (count) {
                     case 1: multiply_block<1>(own, inputs, job.channel_step, job.inputs, target, job.channel_step); break;
@@ -195,15 +217,18 @@ inline void multiply(const WinogradJob& job, std::int64_t vectors, const float* 
     }
 }
 
-inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip, const float* products) {
+inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip, std::int64_t group,
+                              const float* products) {
     const std::int64_t height = job.output_height, width = job.output_width;
-    constexpr std::int64_t margin = WinogradConvolution::skip_margin;
+    constexpr std::int64_t margin = WinogradConvolution::skip_margin, together = WinogradConvolution::outputs_at_once;
     const bool skips = job.skip.first != nullptr;
-    for (std::int64_t k = 0; k < job.outputs; ++k) {
+    const std::int64_t first = group * together, stop = std::min(first + together, job.outputs);
+    for (std::int64_t k = first; k < stop; ++k) {
+        const std::int64_t ahead = std::min(k + 1, job.outputs - 1);
         const float bias = job.bias[k];
         for (std::int64_t r = strip.first; r < strip.stop; ++r) {
             const std::int64_t frame = r / job.tile_rows, y = cell * (r % job.tile_rows);
-            const float* source = products + k * job.channel_step + (r - strip.first) * job.tile_columns;
+            const float* source = products + (k - first) * job.channel_step + (r - strip.first) * job.tile_columns;
             const std::int64_t rows = std::min(cell, height - y);
             for (std::int64_t t = 0; t < job.tile_columns; t += lanes) {
                 Vector across[points * cell], m[points], out[cell * cell];
@@ -212,25 +237,25 @@ inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip
                     output_transform(m, 1, across + i * cell, 1);
                 }
                 for (std::int64_t j = 0; j < cell; ++j) output_transform(across + j, cell, out + j, cell);
-                const std::int64_t x = cell * t, count = std::min(cell * lanes, width - x);
+                const std::int64_t x = cell * t;
                 for (std::int64_t i = 0; i < rows; ++i) {
+                    fetch<1>(job.target.row(frame, ahead, y + i) + x);
                     for (std::int64_t j = 0; j < cell; ++j) {
                         Vector value = out[i * cell + j] + bias;
                         out[i * cell + j] = job.relu ? (value > 0.0F ? value : Vector{}) : value;
                     }
                     float* row = job.target.row(frame, k, y + i) + x;
-                    const float* skip = skips ? job.skip.row(frame, k, y + i + margin) + margin + x : nullptr;
                     Vector joined[cell];
                     join_by_four(out + i * cell, joined);
-                    if (count == cell * lanes) {
+                    if (skips) {
+                        fetch<0>(job.skip.row(frame, ahead, y + i + margin) + margin + x);
+                        const float* skip = job.skip.row(frame, k, y + i + margin) + margin + x;
                         for (std::int64_t j = 0; j < cell; ++j) {
-                            store(row + j * lanes, skip == nullptr ? joined[j] : joined[j] + load(skip + j * lanes));
+                            joined[j] += load_first(skip + j * lanes, width - x - j * lanes);
                         }
-                    } else {
-                        alignas(64) float rest[cell * lanes];
-                        for (std::int64_t j = 0; j < cell; ++j) store(rest + j * lanes, joined[j]);
-                        for (std::int64_t j = 0; skip != nullptr && j < count; ++j) rest[j] += skip[j];
-                        std::copy(rest, rest + count, row);
+                    }
+                    for (std::int64_t j = 0; j < cell; ++j) {
+                        store_first(row + j * lanes, joined[j], width - x - j * lanes);
                     }
                 }
             }
@@ -241,10 +266,11 @@ inline void transform_outputs(const WinogradJob& job, const WinogradStrip& strip
 void convolve_strip(const WinogradJob& job, const WinogradStrip& strip, float* workspace) {
     const std::int64_t tiles = (strip.stop - strip.first) * job.tile_columns;
     float* products = workspace + job.inputs * job.channel_step;
-    float* rows = products + job.padded_outputs * job.channel_step;
-    transform_inputs(job, strip, workspace, rows);
-    multiply(job, (tiles + lanes - 1) / lanes, workspace, products);
-    transform_outputs(job, strip, products);
+    transform_inputs(job, strip, workspace);
+    for (std::int64_t group = 0; group < job.padded_outputs / WinogradConvolution::outputs_at_once; ++group) {
+        multiply(job, group, (tiles + lanes - 1) / lanes, workspace, products);
+        transform_outputs(job, strip, group, products);
+    }
 }
 
 }  // namespace GFS_SR_LANES_NAMESPACE
