@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from gfs_sr.atomic import whole, write_text
 from gfs_sr.errors import GfsSrError
 
 
@@ -14,10 +15,10 @@ def tabled(score: Callable[[], str], output: Path) -> int:
     """Score, then write the table that comes of it beside `output`, as Markdown; the exit code."""
     try:
         table = score()
+        write_text(output.with_suffix(".md"), table)
     except GfsSrError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    output.with_suffix(".md").write_text(table, encoding="utf-8")
     sys.stdout.write(table)
     return 0
 
@@ -32,8 +33,7 @@ def write_csv(kind: type[Any], lines: Iterable[Any], path: Path, *derived: str) 
         derived: properties of a line that are columns too, behind the others.
     """
     names = [*(each.name for each in fields(kind)), *derived]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
         writer.writerows([getattr(line, name) for name in names] for line in lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from crossvalidation.scores import Score
+from gfs_sr.atomic import whole
 from gfs_sr.errors import UsageError
 
 
@@ -83,13 +84,10 @@ def read_lines(path: Path) -> list[FoldLine]:
 
 def write_lines(lines: Iterable[FoldLine], path: Path) -> None:
     """All lines at once: a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [each.name for each in fields(FoldLine)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(line) for line in lines)
-    beside.replace(path)
 
 
 def summary(lines: Sequence[FoldLine]) -> str:

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from crossvalidation.between import Method, coarse_frames, interpolation, seen_flows
 from crossvalidation.restoration import ALL, TRANSITIONS, Restoration, busiest
+from gfs_sr.atomic import write_bytes
 from gfs_sr.evaluation.picture import picture
 from gfs_sr.evaluation.plots.maps import Panel, Scale, sheet
 from gfs_sr.evaluation.plots.palettes import ERROR_COLORS, error_limit, field_limits, palette
@@ -235,7 +236,6 @@ def _of_variable(
 
 def save(name: str, drawing: Drawing, folder: Path) -> Path:
     """Write one; the path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
-    path.write_bytes(picture(name, drawing, "").data)
+    write_bytes(path, picture(name, drawing, "").data)
     return path

@@ -4,8 +4,6 @@ Networks are strongly typed in both versions: the precision is that of the graph
 other way (its BuilderFlag has no FP16), and in 10 it keeps the interpolation in fp32 without a list of layers.
 """
 
-import os
-import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import onnx
 
 from export.profiles import Profile, Shapes
+from gfs_sr.atomic import write_bytes
 from gfs_sr.errors import BackendFailed, BackendNotInstalled
 from gfs_sr.kernels.digest import kernels_digest
 from gfs_sr.kernels.operators import NAMESPACE
@@ -65,7 +64,7 @@ def build_engine(
             "try a smaller --tile or --batch: the GPU's memory may not hold the largest",
         )
     if timing_cache is not None:
-        _write_whole(timing_cache, bytes(cache.serialize()))
+        write_bytes(timing_cache, bytes(cache.serialize()), shared=True)
     return bytes(plan), device
 
 
@@ -83,11 +82,10 @@ def write_engine(
     The sidecar comes last, and without it an engine is refused.
     """
     folder = artifact.path / ENGINES if folder is None else folder
-    folder.mkdir(exist_ok=True)
     precision = artifact.contract.precision
     engine = folder / engine_name(precision, device.compute_capability, role)
     Sidecar.path_of(engine).unlink(missing_ok=True)
-    _write_whole(engine, plan)
+    write_bytes(engine, plan)
     graph = PLUGINS if plugins else role
     sidecar = Sidecar(
         engine_sha256=digest(engine),
@@ -97,7 +95,7 @@ def write_engine(
         kernels_sha256=kernels_digest() if plugins else "",
         role=role,
     )
-    _write_whole(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode())
+    write_bytes(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode())
     return engine
 
 
@@ -132,15 +130,3 @@ def _load_cache(config: Any, path: Path | None) -> Any:
     cache = config.create_timing_cache(known)
     config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from export.emulation import by_onnxruntime
@@ -97,7 +97,7 @@ def publish(
     if draws_members:
         batches[MEAN] = sample_batches(checkpoint.sample, contract)
     with publish_artifact(target) as draft:
-        save_file(weights, draft / WEIGHTS)
+        (draft / WEIGHTS).write_bytes(save(weights))  # safetensors' own file errors say no reason
         if draws_members:
             write_member_graphs(draft / "graphs", model.graphs(), contract, opset)
         for role, network, promise in networks:

@@ -214,8 +214,7 @@ class DiskFailed(GfsSrError):
         """From what a library raised while it wrote to `place`; what is free is told too, as HDF5 does not say why."""
         known = error.errno if isinstance(error, OSError) else None
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        folder = next((each for each in (place.absolute(), *place.absolute().parents) if each.is_dir()), Path.cwd())
-        free = shutil.disk_usage(folder).free
+        folder, free = free_near(place)
         if known in NOT_ALLOWED:
             mend = f"allow writing to {folder}, or write elsewhere"
         else:
@@ -223,9 +222,21 @@ class DiskFailed(GfsSrError):
         return cls(f"could not be written: {reason} ({free / 2**20:,.1f} MiB free)", where, mend)
 
 
+def free_near(place: Path) -> tuple[Path, int]:
+    """The innermost folder of `place` that is there, and the bytes that are free on its disk."""
+    folder = next(each for each in (place.absolute(), *place.absolute().parents) if each.is_dir())
+    return folder, shutil.disk_usage(folder).free
+
+
 def disk_failure(error: Exception) -> DiskFailed | None:
     """What a command says where a disk failed and nothing nearer to the file has said so; None of any other error."""
     if not isinstance(error, OSError) or error.errno not in OF_THE_MACHINE:
         return None
-    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path.cwd()
-    return DiskFailed.of(error, place, str(place))
+    if isinstance(error.filename, str | bytes):
+        place = Path(os.fsdecode(error.filename))
+        return DiskFailed.of(error, place, str(place))
+    return DiskFailed(
+        f"could not be written: {error.strerror}",
+        "a file that the system does not name",
+        "free space on the disks that are written to, the temporary folder's among them; then run the command again",
+    )

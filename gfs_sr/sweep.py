@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from gfs_sr.data.whole_file import write_text
+from gfs_sr.atomic import write_text
 from gfs_sr.errors import GfsSrError, Interrupted, OutputExists, UsageError
 
 Result = Mapping[str, str | int | float | bool | None]

@@ -1,6 +1,5 @@
 """Built data sets as files: fine fields on (lat, lon), coarse ones on (lat_2, lon_2) under the prefix `coarse_`."""
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from gfs_sr.atomic import OF_NETCDF, on_disk, whole
 from gfs_sr.data.forecast import Forecast, ReadField
 from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.sources.netcdf import open_netcdf
@@ -63,25 +63,18 @@ def write_built(
     Raises:
         UsageError: a name that says neither format.
         OutputExists: `target` is there.
+        DiskFailed: the disk is full or broken.
     """
     if target.suffix not in FORMATS:
         raise UsageError(f"{target.name} says no format", "output", "end the name in .nc or .zarr")
     if target.exists():
         raise OutputExists(f"{target} exists", "output", "remove it, or choose another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    _remove(partial)
-    try:
+    write = _write_zarr if target.suffix == ".zarr" else _write_netcdf
+    with whole(target) as partial:
         for number, slab in enumerate(slabs):
             dataset = _dataset(grids, statics if number == 0 else {}, slab, sources)
-            if target.suffix == ".zarr":
-                _write_zarr(dataset, partial, is_first=number == 0)
-            else:
-                _write_netcdf(dataset, partial, is_first=number == 0)
-        partial.rename(target)
-    except BaseException:
-        _remove(partial)
-        raise
+            with on_disk(target, OF_NETCDF):
+                write(dataset, partial, is_first=number == 0)
 
 
 def open_built(path: Path) -> BuiltSet:
@@ -233,10 +226,3 @@ def _write_zarr(dataset: xr.Dataset, path: Path, *, is_first: bool) -> None:
         return
     moving = dataset.drop_vars([name for name in dataset.variables if "time" not in dataset[name].dims])
     moving.to_zarr(path, mode="a", append_dim="time", consolidated=False)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

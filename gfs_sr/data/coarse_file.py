@@ -1,11 +1,11 @@
 """Coarse forecasts as CF files that say their registration."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from gfs_sr.atomic import OF_NETCDF, on_disk, whole
 from gfs_sr.data.coarsen import Coarsening, SpaceReduction, TimeReduction
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import FloatArray, Grid, Registration
@@ -59,24 +59,26 @@ def to_dataset(coarse: Forecast, how: Coarsening) -> xr.Dataset:
 
 
 def write(coarse: Forecast, how: Coarsening, path: Path) -> None:
-    """Write NetCDF-4, or Zarr where the name ends in .zarr; the path appears only when the file is whole."""
+    """Write NetCDF-4, or Zarr where the name ends in .zarr; the path appears only when the file is whole.
+
+    Raises:
+        DiskFailed: the disk is full or broken.
+    """
     dataset = to_dataset(coarse, how)
-    partial = path.with_name(path.name + ".partial")
     epoch = np.datetime_as_string(coarse.times.reference_time, "s").replace("T", " ")
     when: dict[str, object] = {"units": f"seconds since {epoch}", "calendar": "standard", "dtype": "int64"}
     encoding: dict[str, dict[str, object]] = {"time": dict(when), "forecast_reference_time": dict(when)}
     for name in (*dataset.coords, *dataset.data_vars):
         if dataset[name].dtype.kind == "f":
             encoding[str(name)] = {"_FillValue": np.float32(np.nan) if name in dataset.data_vars else None}
-    if path.suffix == ".zarr":
-        dataset.to_zarr(partial, mode="w", encoding=encoding, consolidated=False)
-        if path.exists():
-            shutil.rmtree(path)
-    else:
+    if path.suffix != ".zarr":
         for name in dataset.data_vars:
             encoding[str(name)] |= {"zlib": True, "complevel": 1, "shuffle": True}
-        dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-    partial.replace(path)
+    with whole(path) as partial, on_disk(path, OF_NETCDF):
+        if path.suffix == ".zarr":
+            dataset.to_zarr(partial, mode="w", encoding=encoding, consolidated=False)
+        else:
+            dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
 
 
 def _attributes(name: str, how: Coarsening, dims: tuple[str, ...]) -> dict[str, str]:

@@ -7,8 +7,6 @@ Whatever changes gives another name, so that nothing stale is ever read.
 import fcntl
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.atomic import whole, write_text
 from gfs_sr.data.coarsen import coarsen_everywhere
 from gfs_sr.data.grid import Grid, Registration
 from gfs_sr.data.missing import fill_nearest
@@ -130,7 +129,8 @@ def prepare(file: BlockFile, how: Preparation, folder: Path) -> PreparedFile:
     if not (target / FACTS).is_file():
         with _locked(folder / f"{target.name}.lock"):
             if not (target / FACTS).is_file():  # another process may have been faster
-                _write(file, how, {"key": key, "files": digests, "preparation": preparation}, target)
+                with whole(target) as partial:  # the lock's holder is the only one that writes
+                    _write(file, how, {"key": key, "files": digests, "preparation": preparation}, partial)
     return PreparedFile.open(target)
 
 
@@ -145,15 +145,18 @@ class Digests:
         parts = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
         stamps = [(str(each.relative_to(path)), each.stat().st_size, each.stat().st_mtime_ns) for each in parts]
         stamp = sha256(json.dumps([str(path.resolve()), stamps]).encode()).hexdigest()
+        if stamp not in self._known():
+            with _locked(self._path.with_suffix(".lock")):
+                known = self._known()  # another process may have been faster
+                if stamp not in known:
+                    write_text(self._path, json.dumps(known | {stamp: _digest(path, parts)}))
+        return self._known()[stamp]
+
+    def _known(self) -> dict[str, str]:
         known: dict[str, str] = {}
         if self._path.is_file():
             known = json.loads(self._path.read_text(encoding="utf-8"))
-        if stamp not in known:
-            known[stamp] = _digest(path, parts)
-            beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-            beside.write_text(json.dumps(known), encoding="utf-8")
-            beside.replace(self._path)  # what another process added meanwhile is computed again: that costs only time
-        return known[stamp]
+        return known
 
 
 def _digest(path: Path, parts: list[Path]) -> str:
@@ -174,16 +177,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _write(file: BlockFile, how: Preparation, facts: dict[str, Any], target: Path) -> None:
+def _write(file: BlockFile, how: Preparation, facts: dict[str, Any], folder: Path) -> None:
     import zarr
 
-    for stale in target.parent.glob(f"{target.name}.*.partial"):
-        shutil.rmtree(stale)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.mkdir()
+    folder.mkdir()
     frames, rows, columns = file.shape
     chunks = tuple(min(chunk, length) for chunk, length in zip(CHUNK, file.shape, strict=True))
-    group = zarr.create_group(str(partial / "fields.zarr"))
+    group = zarr.create_group(str(folder / "fields.zarr"))
     slab = max(1, SLAB_BYTES // (4 * rows * columns))
     slab = max(chunks[0], slab // chunks[0] * chunks[0]) if slab >= chunks[0] else slab
     for name in file.variables:
@@ -200,12 +200,9 @@ def _write(file: BlockFile, how: Preparation, facts: dict[str, Any], target: Pat
             arrays["coarse"][part, : coarse.shape[1], : coarse.shape[2]] = (
                 coarse if units is None else units.apply(coarse).astype(np.float32)
             )
-    np.savez(partial / "axes.npz", lat=file.grid.lat, lon=file.grid.lon,
+    np.savez(folder / "axes.npz", lat=file.grid.lat, lon=file.grid.lon,
              times=file.times.astype("datetime64[ns]").astype(np.int64))  # fmt: skip
-    (partial / FACTS).write_text(json.dumps(facts | {"chunks": list(chunks)}, indent=1), encoding="utf-8")
-    if target.exists():  # without its facts: nobody's
-        shutil.rmtree(target)
-    partial.rename(target)
+    (folder / FACTS).write_text(json.dumps(facts | {"chunks": list(chunks)}, indent=1), encoding="utf-8")
 
 
 def _coarse_of(fine: Block, how: Preparation, grid: Grid) -> Block:

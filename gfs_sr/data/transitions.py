@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gfs_sr.data.whole_file import write_text
+from gfs_sr.atomic import write_text
 
 FloatArray = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gfs_sr.atomic import made
 from gfs_sr.data.coarsen import Coarsening, coarsen
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.sources import open_forecast
@@ -67,10 +68,9 @@ class DemoReport:
 def run_demo(output: Path, model: str, backend: str, progress: Progress | None = None) -> DemoReport:
     """Write fine.nc, gfs_fine.nc and comparison.png into `output`."""
     start = time.perf_counter()
-    output.mkdir(parents=True, exist_ok=True)
     sample = Path(str(files("gfs_sr.demo") / "sample"))
     picture = output / "comparison.png"
-    with Upscaler.open(model, backend=backend) as upscaler:
+    with made(output), Upscaler.open(model, backend=backend) as upscaler:
         contract = upscaler.contract
         day = open_forecast([sample / f"{name}_NW_20180501000000.grib" for name in ARPEGE])
         truth = day.select([name for name in contract.outputs if name in day.variables])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.atomic import whole
 from gfs_sr.data.grid import Grid
 
 Field = npt.NDArray[np.floating]
@@ -73,4 +74,5 @@ def draw(rows: list[Comparison], path: Path, heading: str) -> None:
                 figure.colorbar(
                     image, ax=panels, location="right", shrink=0.9, pad=0.01, extend="both", label=scale.label
                 )
-    figure.savefig(path, dpi=110)
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from gfs_sr.atomic import whole_files
 from gfs_sr.evaluation import protocol_a
 from gfs_sr.evaluation.gallery.cast import casts
 from gfs_sr.evaluation.gallery.ensembles import ensemble_section
@@ -22,6 +23,7 @@ from gfs_sr.evaluation.picture import Picture, png, raster
 from gfs_sr.evaluation.plots.seed import seed_figure, seed_name
 from gfs_sr.evaluation.result import Evaluation
 
+PAGE = "index.html"
 BASE64 = 4 / 3  # characters per byte
 PAGE_BYTES = 8_000_000
 PICTURE_BYTES = 4_000_000  # of the page, as PNG
@@ -31,20 +33,23 @@ SEED_DPI = 90
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write everything into `folder`, which is made where it is missing."""
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    evaluation.write_json(folder / "metrics.json")
-    evaluation.write_csv(folder / "metrics.csv")
-    if evaluation.protocol.registered:
-        sections = draw(evaluation)
-    else:
-        protocol_a.write_tables(evaluation.cases, folder)
-        sections = [seed_section(evaluation)]
+    """Write everything into `folder`, which is made where it is missing; other files in it stay.
+
+    Raises:
+        DiskFailed: the disk is full or broken; the folder is as it was.
+    """
+    sections = draw(evaluation) if evaluation.protocol.registered else [seed_section(evaluation)]
     pictures = [picture for section in sections for picture in section.pictures()]
-    for picture in pictures:
-        (figures / picture.file_name).write_bytes(picture.data)
-    (folder / "index.html").write_text(page(evaluation, sections, embedded(pictures, PICTURE_BYTES)), encoding="utf-8")
+    with whole_files(folder, last=PAGE) as draft:
+        evaluation.write_json(draft / "metrics.json")
+        evaluation.write_csv(draft / "metrics.csv")
+        if not evaluation.protocol.registered:
+            protocol_a.write_tables(evaluation.cases, draft)
+        (draft / "figures").mkdir()
+        for picture in pictures:
+            (draft / "figures" / picture.file_name).write_bytes(picture.data)
+        text = page(evaluation, sections, embedded(pictures, PICTURE_BYTES))
+        (draft / PAGE).write_text(text, encoding="utf-8")
 
 
 def draw(evaluation: Evaluation) -> list[Section]:

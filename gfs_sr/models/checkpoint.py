@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from gfs_sr import models
+from gfs_sr.atomic import whole
 from gfs_sr.contract import Contract, Skill
 from gfs_sr.data.grid import Grid
 from gfs_sr.data.time_axis import TimeAxis
@@ -97,13 +98,8 @@ def pack(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write `checkpoint` whole or not at all."""
-    beside = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.save({KEY: pack(checkpoint)}, beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as file:  # whose errors say their reason
+        torch.save({KEY: pack(checkpoint)}, file)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -1,10 +1,7 @@
 """Artifacts: folders that hold a deployable model; opened only after every byte was checked, published whole or not."""
 
-import ctypes
 import hashlib
 import os
-import secrets
-import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from gfs_sr.atomic import whole
 from gfs_sr.contract import FORMAT, Contract, FileEntry, Manifest, Parity, Skill
 from gfs_sr.errors import (
     ArtifactFileMissing,
@@ -36,8 +34,6 @@ ENGINES = "engines"  # built on the user's machine, so no digest of theirs can b
 BUNDLED = Path(__file__).parent / "bundled"
 ALIASES = "aliases.json"  # {"default": "fused-node", …}: names that stand for one of the bundled folders
 MAX_MANIFEST_BYTES = 16 * 2**20  # real ones take some kB; a hostile one shall not fill the memory
-_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
-_AT_FDCWD = -100
 
 
 @dataclass(frozen=True)
@@ -295,54 +291,15 @@ def publish_artifact(target: Path) -> Iterator[Path]:
     Raises:
         OutputExists: `target` is something else than an artifact; it is not touched.
         ArtifactError: what the body left is no artifact.
+        DiskFailed: the disk is full or broken.
     """
     if target.exists() and not (target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))):
         raise OutputExists(
             f"{target} exists and is no artifact", str(target), "choose another -o; only artifacts are replaced"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-    draft.mkdir()
-    try:
+    with whole(target) as draft:
+        draft.mkdir()
         yield draft
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NegativeSkillWarning)  # whoever opens it is told
             Artifact.open(draft)
-        _sync_tree(draft)
-        _take_place(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _sync_tree(folder: Path) -> None:
-    for root, _, names in os.walk(folder):
-        for path in [*(Path(root) / name for name in names), Path(root)]:
-            _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _take_place(draft: Path, target: Path) -> None:
-    if not target.exists():
-        draft.rename(target)
-    elif not _exchange(draft, target):
-        # no exchange on this system: for a moment there is no artifact, but never half of one
-        old = draft.with_suffix(".old")
-        target.rename(old)
-        draft.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    _sync(target.parent)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step by renameat2(2), which Python does not offer; False where the system cannot."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    if renameat2 is None:
-        return False
-    return bool(renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_EXCHANGE)) == 0)

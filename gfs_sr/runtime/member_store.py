@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from gfs_sr.errors import DiskFailed, UsageError
+from gfs_sr.atomic import write_bytes, write_text
+from gfs_sr.errors import UsageError
 from gfs_sr.runtime.request import Job
 from gfs_sr.runtime.sink import FileSink, FloatField, Sink
 from gfs_sr.runtime.stages import Window
@@ -34,11 +35,8 @@ class MemberStore:
         known = self.folder / FACTS
         if self.folder.is_dir() and not (known.is_file() and known.read_text(encoding="utf-8") == text):
             shutil.rmtree(self.folder)
-        self.folder.mkdir(exist_ok=True)
         if not known.is_file():
-            draft = known.with_suffix(".partial")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(known)
+            write_text(known, text)
 
     def load(self, window: Window, member: int) -> FloatField | None:
         """What was saved; None where nothing was, it was of other frames, or what is there has other bytes."""
@@ -60,14 +58,7 @@ class MemberStore:
         """
         size = np.array(field.shape, np.int64).tobytes()
         body = _made_of(window) + size + np.ascontiguousarray(field).tobytes()
-        path = self._path(window, member)
-        draft = path.with_suffix(".partial")
-        try:
-            draft.write_bytes(hashlib.sha256(body).digest() + body)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise DiskFailed.of(error, self.folder, f"members kept in {self.folder}") from error
-        draft.replace(path)
+        write_bytes(self._path(window, member), hashlib.sha256(body).digest() + body)
 
     def remove(self) -> None:
         """The forecast is published: nothing is needed any more."""

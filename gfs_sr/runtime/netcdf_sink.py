@@ -7,6 +7,7 @@ import numpy as np
 # which is not safe for threads
 from xarray.backends.locks import HDF5_LOCK
 
+from gfs_sr.atomic import OF_NETCDF
 from gfs_sr.runtime.cf import FLAG_NAME, Description, FileVariable, flag_variable
 from gfs_sr.runtime.sink import FileSink, FlagField, FloatField, chunk_shape
 
@@ -16,7 +17,7 @@ CHUNK_CELLS = 1 << 20  # 4 MB: few enough chunks to write fast, small enough to 
 class NetCDFSink(FileSink):
     """One NetCDF-4 file."""
 
-    failures = (OSError, RuntimeError)  # netCDF4's own, "NetCDF: HDF error", of a full disk
+    failures = OF_NETCDF
     _dataset: netCDF4.Dataset | None = None
 
     def _create(self, description: Description, block_shape: tuple[int, int, int]) -> None:

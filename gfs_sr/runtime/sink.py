@@ -1,11 +1,8 @@
 """Where fine forecasts go: memory, NetCDF or Zarr; a file appears only when it is complete."""
 
 import os
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -13,6 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.atomic import Kinds, on_disk, partial_of, publish, remove
 from gfs_sr.errors import DiskFailed, OutputExists, UsageError
 from gfs_sr.runtime.cf import Description
 
@@ -20,7 +18,6 @@ FloatField = npt.NDArray[np.float32]
 FlagField = npt.NDArray[np.uint8]
 
 
-MOST_SYNCS = 16  # at a time: a journal takes those that wait together
 MOST_COLUMNS = 4096  # of a chunk, and more than half of it where a field is wider: parts of rows are fetched slowly
 
 
@@ -133,13 +130,13 @@ class FileSink(Sink):
     Whatever the disk refuses on the way ends in `DiskFailed`.
     """
 
-    failures: ClassVar[tuple[type[Exception], ...]] = (OSError,)
+    failures: ClassVar[Kinds] = (OSError,)
     """What the library of the format raises where a disk fails."""
 
     def __init__(self, path: Path, digits: int | None = None) -> None:
         super().__init__(digits)
         self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = partial_of(path)
         check_target(path)
 
     def set_attribute(self, name: str, value: str) -> None:
@@ -148,21 +145,11 @@ class FileSink(Sink):
             self._annotate(name, value)
 
     def commit(self) -> None:
-        """Close, flush to disk, rename to the target; an older output is replaced at that moment."""
+        """Close, flush to disk, take the target's place; an older output is replaced in that one step."""
         with self._on_disk():
             self._finish()
             self._close()
-            _sync_all(self.partial)
-            if self.path.is_dir():
-                # a folder cannot be renamed over another: the old one steps aside for the moment between two renames
-                aside = self.path.with_name(self.path.name + ".replaced")
-                _remove(aside)
-                self.path.rename(aside)
-                self.partial.rename(self.path)
-                _remove(aside)
-            else:
-                self.partial.replace(self.path)
-            _sync(self.path.absolute().parent)
+            publish(self.partial, self.path)
 
     def abort(self) -> None:
         """Remove `OUT.partial`."""
@@ -170,11 +157,11 @@ class FileSink(Sink):
             with suppress(*self.failures):  # of a file that goes: whoever aborts knows why
                 self._close()
         finally:
-            _remove(self.partial)
+            remove(self.partial)
 
     def _open(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         with self._on_disk():
-            _remove(self.partial)  # what a killed run left there
+            remove(self.partial)  # what a killed run left there
             self._create(description, block_shape)
 
     def _write(
@@ -183,12 +170,8 @@ class FileSink(Sink):
         with self._on_disk():
             self._store(frames, rows, values, flags, place)
 
-    @contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except self.failures as error:
-            raise DiskFailed.of(error, self.path.parent, f"output {self.path}") from error
+    def _on_disk(self) -> AbstractContextManager[None]:
+        return on_disk(self.path, self.failures)
 
     @abstractmethod
     def _create(self, description: Description, block_shape: tuple[int, int, int]) -> None: ...
@@ -296,27 +279,3 @@ def round_bits(values: FloatField, kept_bits: int) -> None:
 
 def _divisor(size: int, limit: int) -> int:
     return next(part for part in range(min(size, limit), 0, -1) if size % part == 0)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync_all(path: Path) -> None:
-    """Flush a file, or a folder with all in it, to disk."""
-    if path.is_dir():
-        with ThreadPoolExecutor(MOST_SYNCS) as pool:
-            list(pool.map(_sync, path.rglob("*")))
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or a folder's entries (not the files in it) to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

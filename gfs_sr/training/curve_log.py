@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from gfs_sr.data.whole_file import write_text
+from gfs_sr.atomic import on_disk, write_text
 
 
 class CurveLog(Logger):
@@ -76,7 +76,7 @@ class CurveLog(Logger):
             self._columns = [*first, *rest]
             self._write([*earlier, row])
         else:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            with on_disk(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write(_lines(self._columns, [row]))
         self.rows += 1
 

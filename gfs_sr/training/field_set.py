@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gfs_sr.atomic import whole
 from gfs_sr.data.coarsen import SIGMA, coarsen_everywhere
 from gfs_sr.data.grid import Registration
 from gfs_sr.data.locations import FixedLocation
@@ -246,10 +247,8 @@ def write_packed(sets: Sequence[FieldSet], path: Path) -> str:
     for name in sorted(arrays):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial.npz")
-    np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
-    beside.replace(path)
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCh
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from gfs_sr.data.whole_file import write_text
+from gfs_sr.atomic import whole, write_text
 from gfs_sr.errors import Interrupted, TrainingFailed, UsageError
 from gfs_sr.training import callbacks
 from gfs_sr.training.adversarial import Adversarial
@@ -245,7 +245,8 @@ def run(command: TrainCommand) -> Path:
     trainer, model, folder = command.trainer, command.model, command.folder
     _prepare(command)
     if trainer.is_global_zero:
-        command.parser.save(command.config, folder / "config.yaml", overwrite=True, skip_validation=True)
+        with whole(folder / "config.yaml") as partial:
+            command.parser.save(command.config, partial, skip_validation=True)
     whole_state = _take_up(command)
     try:
         trainer.fit(model, command.datamodule, ckpt_path=whole_state, weights_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gfs_sr.atomic import write_text
 from gfs_sr.data.derive import wind_speed
 from gfs_sr.data.sources import open_tensors
 from gfs_sr.data.sources.tensor_record import TensorRecord
@@ -154,7 +155,7 @@ def pack(sources: Sequence[Source], folder: Path, output: Path) -> str:
             for each in sets
         ],
     }
-    output.with_suffix(".json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(output.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return total
 
 

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from gfs_sr.data.whole_file import whole_file
+from gfs_sr.atomic import whole
 from gfs_sr.training.curve_log import CurveLog
 from gfs_sr.training.parcel import Batch
 from gfs_sr.training.plan import KEY, Plan
@@ -23,8 +23,8 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Beside, flushed, renamed."""
-        with whole_file(Path(path)) as beside:
-            torch.save(checkpoint, beside)
+        with whole(Path(path)) as partial, partial.open("wb") as file:  # whose errors say their reason
+            torch.save(checkpoint, file)
 
 
 class LastCheckpoint(Callback):

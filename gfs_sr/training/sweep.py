@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from gfs_sr.data.whole_file import write_text
+from gfs_sr.atomic import write_text
 from gfs_sr.errors import Interrupted, MissingFile, TrainingFailed, UsageError
 from gfs_sr.sweep import Line, Result, Run, Sweep
 from gfs_sr.training.main import SUMMARY, known_keys, usage_error

@@ -164,7 +164,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_a_store(tmp_pa
     worker = multiprocessing.get_context("spawn").Process(target=write_slowly, args=(fine_file, cache))
     worker.start()
     end = time.monotonic() + 60
-    while not list(cache.glob("*.partial")) and time.monotonic() < end:
+    while not any(each.is_dir() for each in cache.glob("*.partial")) and time.monotonic() < end:
         time.sleep(0.05)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()

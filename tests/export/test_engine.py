@@ -72,7 +72,7 @@ def test_a_failed_replacement_leaves_no_engine_that_would_be_trusted(
     def full_disk(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(subject, "_write_whole", full_disk)
+    monkeypatch.setattr(subject, "write_bytes", full_disk)
     with pytest.raises(OSError, match="disk full"):
         write_engine(artifact, b"other", DEVICE)
     with pytest.raises(EngineMismatch):

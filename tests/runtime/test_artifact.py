@@ -117,30 +117,14 @@ def test_a_failed_replacement_leaves_the_old_artifact(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("exchange", [True, False], ids=["in one step", "where the system cannot"])
-def test_an_artifact_is_replaced_engines_and_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
-) -> None:
+def test_an_artifact_is_replaced_engines_and_all(tmp_path: Path) -> None:
     path = make_repeat_artifact(tmp_path / "a")
     (path / "engines").mkdir()
     (path / "engines" / "fp32.engine").write_bytes(b"of the old graph")
-    if not exchange:
-        monkeypatch.setattr(subject, "_exchange", lambda one, other: False)
     make_repeat_artifact(path, name="new")
     assert Artifact.open(path).contract.name == "new"
     assert Artifact.open(path).engines() == ()
     assert names_in(tmp_path) == ["a"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="renameat2 is Linux's")
-def test_a_reader_never_finds_the_artifact_gone_while_it_is_replaced(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text(name)
-    if not subject._exchange(tmp_path / "one", tmp_path / "other"):
-        pytest.skip("the temporary folder's file system has no exchange")
-    assert (tmp_path / "one" / "manifest.json").read_text() == "other"
-    assert (tmp_path / "other" / "manifest.json").read_text() == "one"
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -87,11 +87,13 @@ def live(arguments: list[str], kill: tuple[str, int] | None, noisy: bool) -> Non
     elif moment in ("amid writing", "written, not renamed"):
         save, writings = torch.save, iter(range(1, 1000))
 
-        def save_and_die(what, path, **options):
-            save(what, path, **options)
-            if Path(path).name.startswith("last.ckpt") and next(writings) == count:
+        def save_and_die(what, file, **options):
+            save(what, file, **options)
+            file.flush()
+            path = Path(file.name)
+            if path.name.startswith("last.ckpt") and next(writings) == count:
                 if moment == "amid writing":
-                    os.truncate(path, Path(path).stat().st_size // 2)
+                    os.truncate(path, path.stat().st_size // 2)
                 die()
 
         resume.torch.save = save_and_die

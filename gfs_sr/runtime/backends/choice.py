@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,9 +15,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gfs_sr import __version__
+from gfs_sr.atomic import write_bytes
 from gfs_sr.contract import Contract
 from gfs_sr.data.variables import variable_ids
-from gfs_sr.errors import BackendError
+from gfs_sr.errors import BackendError, DiskFailed
 from gfs_sr.runtime.artifact import DENOISER, MODEL, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array
 from gfs_sr.runtime.backends.registry import make_backend
@@ -229,11 +229,5 @@ def _read(path: Path) -> Choice | None:
 
 def _write(path: Path, choice: Choice) -> None:
     """Whole or not at all; a folder that cannot be written only means that the next run measures again."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(choice.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
+    with suppress(OSError, DiskFailed):
+        write_bytes(path, choice.model_dump_json(indent=1).encode() + b"\n", shared=True)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from gfs_sr.atomic import whole
 from gfs_sr.training.parcel import Batch
 
 TRAINED: Final = "train/loss, mean since the last validation"
@@ -74,5 +75,5 @@ def draw(points: dict[str, list[tuple[int, float]]], path: Path) -> None:
     below.set_ylabel("skill")
     below.axhline(0.0, color="0.4", linewidth=0.8)
     below.set_xlabel("step")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=100, format="png")

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from gfs_sr.atomic import whole
 from gfs_sr.training.callbacks.validation_scores import ValidationScores
 from gfs_sr.training.parcel import Batch
 from gfs_sr.training.skill import names_of
@@ -159,8 +160,8 @@ def draw(rows: Sequence[Row], spectra: Mapping[str, Plane], path: Path, heading:
         line[0].set_ylabel(f"{name}, normalized")
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, pixels)
+    with whole(path) as partial:
+        imsave(partial, pixels, format="png")
     return pixels
 
 
