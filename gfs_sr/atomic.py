@@ -10,12 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from gfs_sr.errors import OF_THE_MACHINE, DiskFailed, GfsSrError, free_near
+from gfs_sr.errors import NOTHING_FREE, OF_THE_MACHINE, DiskFailed, GfsSrError, free_near
 
 Kinds = tuple[type[Exception], ...]
 OF_NETCDF: Final[Kinds] = (OSError, RuntimeError)  # of a full disk netCDF4 says "NetCDF: HDF error" and no more
 
-_NOTHING_FREE: Final = 2**20  # bytes; whoever failed on a full disk may have freed a little before it is looked at
 _MOST_SYNCS: Final = 16  # at a time: a journal takes those that wait together
 _EXCHANGE: Final = 2  # RENAME_EXCHANGE of renameat2(2)
 _AT_FDCWD: Final = -100
@@ -181,7 +180,7 @@ def _of_disk(error: Exception, path: Path, kinds: Kinds, place: Path) -> Excepti
         if isinstance(each, OSError) and each.errno in OF_THE_MACHINE:
             return each if each.filename is None or _is_of(os.fsdecode(each.filename), path) else None
         each = each.__cause__ or each.__context__
-    return error if isinstance(error, kinds) or free_near(place)[1] < _NOTHING_FREE else None
+    return error if isinstance(error, kinds) or free_near(place)[1] < NOTHING_FREE else None
 
 
 def _is_of(file: str, path: Path) -> bool:

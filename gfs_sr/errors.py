@@ -201,6 +201,7 @@ class Interrupted(GfsSrError):
 
 NOT_ENOUGH: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_ALLOWED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+NOTHING_FREE: Final = 2**20  # bytes; whoever failed on a full disk may have freed a little before it is looked at
 OF_THE_MACHINE: Final = NOT_ENOUGH | NOT_ALLOWED | {errno.EIO, errno.EFBIG, errno.ENODEV, errno.ESTALE}
 
 
@@ -215,7 +216,7 @@ class DiskFailed(GfsSrError):
         known = error.errno if isinstance(error, OSError) else None
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         folder, free = free_near(place)
-        if known in NOT_ALLOWED:
+        if known in NOT_ALLOWED and free >= NOTHING_FREE:  # of a full disk HDF5 says "Permission denied"
             mend = f"allow writing to {folder}, or write elsewhere"
         else:
             mend = f"free space on the disk of {folder}, or write elsewhere; then run the command again"

@@ -18,6 +18,7 @@ from gfs_sr.data.sources.open import canonical, open_forecast
 from gfs_sr.data.sources.zarr import open_zarr
 from gfs_sr.data.time_axis import TimeArray, TimeAxis
 from gfs_sr.data.variables import TimeKind, lookup
+from gfs_sr.data.zarr_writes import settled
 from gfs_sr.errors import MissingVariable, OutputExists, UsageError
 
 Field = npt.NDArray[np.float32]
@@ -217,6 +218,7 @@ def _write_netcdf(dataset: xr.Dataset, path: Path, *, is_first: bool) -> None:
             file[str(name)][first : first + seconds.size] = dataset[name].to_numpy()
 
 
+@settled()
 def _write_zarr(dataset: xr.Dataset, path: Path, *, is_first: bool) -> None:
     if is_first:
         encoding = _encoding(dataset, {})

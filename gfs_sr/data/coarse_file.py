@@ -10,6 +10,7 @@ from gfs_sr.data.coarsen import Coarsening, SpaceReduction, TimeReduction
 from gfs_sr.data.forecast import Forecast
 from gfs_sr.data.grid import FloatArray, Grid, Registration
 from gfs_sr.data.variables import TimeKind, lookup
+from gfs_sr.data.zarr_writes import settled
 
 REGISTRATION_ATTRIBUTE = "gfs_sr_registration"
 _UTC = {"units_metadata": "leap_seconds: none"}
@@ -76,7 +77,8 @@ def write(coarse: Forecast, how: Coarsening, path: Path) -> None:
             encoding[str(name)] |= {"zlib": True, "complevel": 1, "shuffle": True}
     with whole(path) as partial, on_disk(path, OF_NETCDF):
         if path.suffix == ".zarr":
-            dataset.to_zarr(partial, mode="w", encoding=encoding, consolidated=False)
+            with settled():
+                dataset.to_zarr(partial, mode="w", encoding=encoding, consolidated=False)
         else:
             dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
 

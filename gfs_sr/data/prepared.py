@@ -24,6 +24,7 @@ from gfs_sr.data.missing import fill_nearest
 from gfs_sr.data.scalers import Units
 from gfs_sr.data.sources.blocks import BlockFile
 from gfs_sr.data.time_axis import TimeArray
+from gfs_sr.data.zarr_writes import settled
 
 Block = npt.NDArray[np.float32]
 FORMAT: Final = 1  # raised when what is stored changes its meaning
@@ -177,6 +178,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+@settled()
 def _write(file: BlockFile, how: Preparation, facts: dict[str, Any], folder: Path) -> None:
     import zarr
 

@@ -9,6 +9,7 @@ from numcodecs import Blosc
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.errors import ZarrUserWarning
 
+from gfs_sr.data.zarr_writes import settled
 from gfs_sr.runtime.cf import FLAG_NAME, Attribute, Description, FileVariable, flag_variable
 from gfs_sr.runtime.file_writers import THREADS, WAITING
 from gfs_sr.runtime.sink import FileSink, FlagField, FloatField, chunk_shape
@@ -31,6 +32,7 @@ class ZarrSink(FileSink):
         chunks, contents = default_writers() + 2, default_writers() + THREADS + WAITING
         return 4 * CHUNK_CELLS * (chunks + contents + THREADS)
 
+    @settled()
     def _create(self, description: Description, block_shape: tuple[int, int, int]) -> None:
         dims = tuple(description.sizes)[:3]
         shape = description.shape
@@ -75,6 +77,7 @@ class ZarrSink(FileSink):
         if self._group is not None:
             self._group.attrs[name] = value
 
+    @settled()
     def _finish(self) -> None:
         """Wait for the writers, then gather the metadata in one file."""
         if self._writers is not None:
