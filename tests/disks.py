@@ -4,13 +4,14 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 TIMEOUT = 240  # seconds
+UNLIMITED = resource.RLIM_INFINITY
 
 
 @contextmanager
@@ -31,18 +32,12 @@ def fill(folder: Path, left: int) -> None:
     (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - left))
 
 
-def limited(most_bytes: int) -> Callable[[], None]:
-    """For `preexec_fn`: a process that may write no file longer than that."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
-
-def command(
-    module: str, *arguments: object, most_bytes: int = resource.RLIM_INFINITY
-) -> subprocess.CompletedProcess[str]:
+def command(module: str, *arguments: object, most_bytes: int = UNLIMITED) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ARGUMENTS…` to its end, in a process that may write no file longer than `most_bytes`."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
-        capture_output=True, text=True, timeout=TIMEOUT, check=False, preexec_fn=limited(most_bytes),
+        capture_output=True, text=True, timeout=TIMEOUT, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCh
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from gfs_sr.atomic import whole, write_text
+from gfs_sr.atomic import on_disk, whole, write_text
 from gfs_sr.errors import Interrupted, TrainingFailed, UsageError
 from gfs_sr.training import callbacks
 from gfs_sr.training.adversarial import Adversarial
@@ -249,7 +249,8 @@ def run(command: TrainCommand) -> Path:
             command.parser.save(command.config, partial, skip_validation=True)
     whole_state = _take_up(command)
     try:
-        trainer.fit(model, command.datamodule, ckpt_path=whole_state, weights_only=True)
+        with on_disk(folder, place=folder):  # TensorBoard's errors name no file
+            trainer.fit(model, command.datamodule, ckpt_path=whole_state, weights_only=True)
     except SystemExit as ended:  # Lightning's answer to Ctrl-C
         raise Interrupted("training was stopped", str(folder), "go on with --ckpt_path last") from ended
     failure = command.config_init["fail_fast"].failure

@@ -2,8 +2,6 @@
 
 import json
 import os
-import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from gfs_sr import cli
 from gfs_sr.contract import Skill
 from gfs_sr.runtime.artifact import digest
 from tests.artifacts import make_repeat_artifact
+from tests.disks import UNLIMITED, command, fill, small_disk
 from tests.forecasts import make_forecast
 
 SUBPROCESS_TIMEOUT = 120
@@ -253,26 +252,17 @@ def test_a_disk_that_takes_no_more_is_exit_code_7_and_leaves_nothing(node_artifa
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_a_full_disk_keeps_the_older_output(node_artifact, source, tmp_path, suffix):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    target = disk / f"fine{suffix}"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small disk needs rights that are not given here")
-    try:
+    with small_disk(tmp_path / "disk", 600) as disk:
+        target = disk / f"fine{suffix}"
         first = upscaled(source, target, node_artifact)
         assert first.returncode == 0, first.stderr
         before = tree_digest(target)
-        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 16384))
+        fill(disk, 16384)
         ended = upscaled(source, target, node_artifact)
         assert ended.returncode == 7
         assert "(0.0 MiB free)" in ended.stderr
         assert tree_digest(target) == before
         assert sorted(path.name for path in disk.iterdir()) == ["filler", target.name]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def tree_digest(path: Path) -> dict[str, str]:
@@ -426,15 +416,11 @@ def test_a_model_that_loses_to_interpolation_says_so_once(source, tmp_path):
 
 
 def upscaled(
-    source: Path, target: Path, artifact: Path, *options: str, most_bytes: int = resource.RLIM_INFINITY
+    source: Path, target: Path, artifact: Path, *options: str, most_bytes: int = UNLIMITED
 ) -> subprocess.CompletedProcess[str]:
     """The command to its end, in a process that may write no file longer than `most_bytes`."""
-    command = [sys.executable, "-m", "gfs_sr.cli", "upscale", source, "-o", target, "--model", artifact, *options]
-    return subprocess.run(
-        [*map(str, command), "--backend", "onnxruntime"],
-        capture_output=True, text=True, timeout=SUBPROCESS_TIMEOUT, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
-    )  # fmt: skip
+    where = ("upscale", source, "-o", target, "--model", artifact, "--backend", "onnxruntime")
+    return command("gfs_sr.cli", *where, *options, most_bytes=most_bytes)
 
 
 def start_upscale(source: Path, target: Path, artifact: Path) -> subprocess.Popen[str]:
