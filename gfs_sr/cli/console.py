@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import typer
 
-from gfs_sr.errors import GfsSrError, Interrupted, disk_failure
+from gfs_sr.errors import DiskFailed, GfsSrError, Interrupted, disk_failure
 
 
 class Described(Protocol):
@@ -26,10 +26,11 @@ def finish(work: Callable[[], Report], show: Callable[[Report], None], *, json_o
     """Call `work` and print its report; turn errors into one block on stderr, or JSON on stdout, and an exit code."""
     try:
         report = work()
-        if json_output:
-            print_json(report if isinstance(report, Mapping | list) else report.as_dict())
-        else:
-            show(report)
+        with _printed():
+            if json_output:
+                print_json(report if isinstance(report, Mapping | list) else report.as_dict())
+            else:
+                show(report)
     except GfsSrError as error:
         if debug:
             traceback.print_exc()
@@ -38,9 +39,6 @@ def finish(work: Callable[[], Report], show: Callable[[Report], None], *, json_o
         fail(Interrupted("stopped by the user", "gfs-sr", "run the command again"), as_json=json_output)
     except (typer.Exit, SystemExit):
         raise
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except Exception as error:
         fail_otherwise(error, as_json=json_output, debug=debug)
 
@@ -71,7 +69,22 @@ def fail_otherwise(error: Exception, *, as_json: bool, debug: bool) -> None:
 
 
 def _print_error(kind: str, what: str, where: str, mend: str, exit_code: int) -> None:
-    print_json({"error": {"class": kind, "what": what, "where": where, "mend": mend, "exit_code": exit_code}})
+    with _printed():
+        print_json({"error": {"class": kind, "what": what, "where": where, "mend": mend, "exit_code": exit_code}})
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    """What is printed in this block is out, or the command ends here; without a word where its reader has left."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what waits to be printed
+        if isinstance(error, BrokenPipeError):  # as `head` does
+            sys.exit(1)
+        mend = "free space where the output goes, or print it elsewhere"
+        fail(DiskFailed(f"the report could not be printed: {error.strerror}", "standard output", mend), as_json=False)
 
 
 def print_json(value: Any) -> None:

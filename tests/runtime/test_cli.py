@@ -265,6 +265,19 @@ def test_a_full_disk_keeps_the_older_output(node_artifact, source, tmp_path, suf
         assert sorted(path.name for path in disk.iterdir()) == ["filler", target.name]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("options", [("models",), ("models", "--json"), ("inspect", "--json", "absent")], ids=" ".join)
+def test_output_that_cannot_be_printed_is_exit_code_7(options):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "gfs_sr.cli", *options],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=SUBPROCESS_TIMEOUT, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 7
+    assert ended.stderr.startswith("error: the report could not be printed: No space left on device\n")
+    assert "Traceback" not in ended.stderr
+
+
 def tree_digest(path: Path) -> dict[str, str]:
     return {str(each.relative_to(path)): digest(each) for each in [path, *path.rglob("*")] if each.is_file()}
 
