@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gfs_sr.atomic import write_text
-from gfs_sr.errors import GfsSrError, Interrupted, OutputExists, UsageError
+from gfs_sr.errors import DiskFailed, GfsSrError, Interrupted, OutputExists, UsageError
 
 Result = Mapping[str, str | int | float | bool | None]
 SETTINGS, FINISHED, LOCK = "settings.json", "finished.json", ".lock"  # in a run's folder
@@ -81,8 +81,8 @@ class Sweep:
     def carry_out(self, work: Callable[[Run, int], Result], best: str, more_is_better: bool = True) -> list[Line]:
         """Do what is not done yet; `summary.csv` and `summary.md` say after every run how far it is.
 
-        A run that fails does not stop the others; the same call tries it again. Several processes may carry out one
-        sweep: each takes runs that no other has.
+        A run that fails does not stop the others, unless the disk failed it; the same call tries it again. Several
+        processes may carry out one sweep: each takes runs that no other has.
 
         Args:
             work: carries out a run in its folder, taking up there what a killed one left; gives its figures. It is
@@ -110,7 +110,7 @@ class Sweep:
                     elif not (run.folder / FINISHED).is_file():
                         try:
                             write_text(run.folder / FINISHED, json.dumps(dict(work(run, handle)), indent=1) + "\n")
-                        except Interrupted:
+                        except (Interrupted, DiskFailed):
                             raise
                         except GfsSrError as error:
                             failed[run.folder] = f"failed: {error.what}"

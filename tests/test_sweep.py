@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gfs_sr.errors import OutputExists, TrainingFailed, UsageError
+from gfs_sr.errors import DiskFailed, OutputExists, TrainingFailed, UsageError
 from gfs_sr.sweep import Sweep, folder_name
 
 # the children compute nothing that a thread of this process could hold a lock of
@@ -76,6 +76,18 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(tmp_path):
     again = Sweep({"a": [1, 2, 3]}, tmp_path).carry_out(work, best="skill")
     assert [line.state for line in again] == ["finished"] * 3
     assert tried == ["a=1", "a=2", "a=3", "a=2"]
+
+
+def test_a_disk_that_fails_a_run_stops_the_sweep_before_the_others_fail_as_well(tmp_path):
+    tried: list[str] = []
+
+    def work(run, handle):
+        tried.append(run.name)
+        raise DiskFailed("could not be written: No space left on device", run.name, "free space")
+
+    with pytest.raises(DiskFailed, match="No space left"):
+        Sweep({"a": [1, 2, 3]}, tmp_path).carry_out(work, best="skill")
+    assert tried == ["a=1"]
 
 
 @forks

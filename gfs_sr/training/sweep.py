@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from gfs_sr.atomic import write_text
-from gfs_sr.errors import Interrupted, MissingFile, TrainingFailed, UsageError
+from gfs_sr.errors import DiskFailed, Interrupted, MissingFile, TrainingFailed, UsageError
 from gfs_sr.sweep import Line, Result, Run, Sweep
 from gfs_sr.training.main import SUMMARY, known_keys, usage_error
 
@@ -140,6 +140,7 @@ def train(run: Run, bases: Sequence[Path], others: Sequence[str], handle: int) -
 
     Raises:
         TrainingFailed: it failed; the message is its own.
+        DiskFailed: the disk is full or broken; another training would fail as well.
         Interrupted: it was stopped.
     """
     command = [sys.executable, "-m", "gfs_sr.cli", "train"]
@@ -151,6 +152,9 @@ def train(run: Run, bases: Sequence[Path], others: Sequence[str], handle: int) -
         ended = subprocess.run(command, stdout=log, stderr=log, pass_fds=[handle], check=False)
     if ended.returncode == Interrupted.exit_code:
         raise Interrupted("a training was stopped", str(run.folder), "give the same command again")
+    if ended.returncode == DiskFailed.exit_code:
+        mend = "free space on its disk, then give the same command again"
+        raise DiskFailed(_last_error(run.folder / LOG, ended.returncode), str(run.folder), mend)
     if ended.returncode:
         raise TrainingFailed(_last_error(run.folder / LOG, ended.returncode), str(run.folder), f"see {LOG}")
     summary: Mapping[str, Any] = json.loads((run.folder / SUMMARY).read_text(encoding="utf-8"))
