@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bit_planes.h"
 #include "masking.h"
 #include "noise.h"
 #include "tiling.h"
@@ -382,6 +383,28 @@ void stencil_checked(const py::object& weight_object, const py::object& source_o
     convolve({view<float>(own).data(), outputs, high, wide}, source, frames, height, width, target, threads);
 }
 
+void bit_planes_checked(const py::object& source_object, const py::object& target_object, py::ssize_t block,
+                        int most_bytes) {
+    const auto shape = py::reinterpret_borrow<py::array>(source_object);
+    if (!py::isinstance<py::array>(source_object) || shape.ndim() != 3 || shape.size() % 8 != 0 || block <= 0 ||
+        block % 8 != 0) {
+        throw InvalidArgument("source is no array of (frames, rows, columns), or it or its blocks of " +
+                              std::to_string(block) + " are no multiple of 8 values");
+    }
+    const py::array source =
+        checked(source_object, "source", 'f', 4, {shape.shape(0), shape.shape(1), shape.shape(2)}, false);
+    if (source.size() > 0 && source.shape(2) > 1 && source.strides(2) != source.itemsize()) {
+        throw InvalidArgument("source is " + text_of(source) + ", need the values of a row side by side");
+    }
+    py::array target = checked(target_object, "target", 'u', 1, {4 * source.size()});
+    // values of 4 bytes, whatever they mean: the copy of what they are is the same
+    const BitPlanesSource values{static_cast<const std::uint32_t*>(source.data()), source.strides(0) / 4,
+                                 source.strides(1) / 4, source.shape(0), source.shape(1), source.shape(2)};
+    auto* const to = static_cast<std::uint8_t*>(target.mutable_data());
+    const py::gil_scoped_release unlocked;
+    bit_planes(values, block, to, most_bytes);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -432,6 +455,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
              "most_lanes"_a = 16);
     m.def("winograd_lanes", &winograd_lanes);
     m.def("convolve_field", &stencil_checked, "weight"_a, "source"_a, "target"_a, "threads"_a);
+    m.def("bit_planes", &bit_planes_checked, "source"_a, "target"_a, "block"_a, "most_bytes"_a = 64);
+    m.def("bit_planes_bytes", &bit_planes_bytes);
     m.def("to_half_portable", [](const py::object& values) {
         const py::array source = checked(values, "values", 'f', 4, {py::reinterpret_borrow<py::array>(values).size()});
         py::array_t<std::uint16_t> half(source.size());

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the core under the sanitizers, runs the round trip over random plans and convolutions of random shapes. usage: sanitize.sh [build folder]
+# Builds the core under the sanitizers, runs the round trip over random plans, convolutions and
+# transpositions of random shapes. usage: sanitize.sh [build folder]
 set -eu
 here=$(dirname "$0")/..
 build=${1:-build/sanitize}
@@ -9,4 +10,5 @@ for sanitizers in address,undefined thread; do
     "$build/$sanitizers/fuzz_tiling" 3000
     "$build/$sanitizers/fuzz_winograd" 200
     "$build/$sanitizers/fuzz_stencil" 300
+    "$build/$sanitizers/fuzz_bit_planes" 1000
 done

@@ -7,6 +7,7 @@ them: copying into it costs as much of the processor as a third of the compressi
 import errno
 import os
 import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -28,25 +29,39 @@ class FileWriters:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gfs-sr-file")
         self._slots = threading.Semaphore(THREADS + WAITING)
-        self._own = threading.local()
+        self._free: deque[Bytes] = deque()  # memory of as many files, used again and again
 
-    def submit(self, path: Path, content: bytes) -> Future[None]:
-        """Hand over a new file of a folder that exists; waits while as many as are allowed are on their way."""
+    def submit(self, path: Path, *parts: bytes | memoryview) -> Future[None]:
+        """Hand over a new file of a folder that exists: its parts, one after the other, which are copied.
+
+        Waits while as many as are allowed are on their way.
+        """
         self._slots.acquire()
-        return self._pool.submit(self._write, path, content)
+        size = sum(map(len, parts))
+        room = self._room(size)
+        place = 0
+        for part in parts:
+            room[place : place + len(part)] = np.frombuffer(part, np.uint8)
+            place += len(part)
+        return self._pool.submit(self._write, path, room, size)
 
     def close(self) -> None:
         """Wait for all of them. Allowed at any time, also twice."""
         self._pool.shutdown(wait=True)
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, room: Bytes, size: int) -> None:
         try:
-            room: Bytes | None = getattr(self._own, "room", None)
-            if room is None or room.size < len(content):
-                room = self._own.room = aligned(len(content))
-            write_file(path, content, room)
+            write_file(path, room, size)
         finally:
+            self._free.append(room)
             self._slots.release()
+
+    def _room(self, size: int) -> Bytes:
+        try:
+            room = self._free.pop()
+        except IndexError:
+            return aligned(size)
+        return room if room.size >= size else aligned(size)
 
 
 def aligned(size: int) -> Bytes:
@@ -57,13 +72,13 @@ def aligned(size: int) -> Bytes:
     return memory[first : first + size]
 
 
-def write_file(path: Path, content: bytes, room: Bytes) -> None:
+def write_file(path: Path, room: Bytes, size: int) -> None:
     """Write a file and flush it to disk.
 
     Args:
         path: of a file that does not exist, in a folder that does.
-        content: all of it.
-        room: from `aligned`, as long as `content` at least; what is in it is lost.
+        room: from `aligned`: the file, and memory up to the next multiple of `ALIGNMENT`.
+        size: bytes of the file.
 
     Raises:
         OSError: it could not be written whole.
@@ -71,12 +86,10 @@ def write_file(path: Path, content: bytes, room: Bytes) -> None:
     handle, is_direct = _open(path)
     try:
         if is_direct:
-            size = len(content) + -len(content) % ALIGNMENT
-            room[: len(content)] = np.frombuffer(content, np.uint8)
-            _write_all(handle, room[:size].data)
-            os.ftruncate(handle, len(content))
+            _write_all(handle, room[: size + -size % ALIGNMENT].data)
+            os.ftruncate(handle, size)
         else:
-            _write_all(handle, memoryview(content))
+            _write_all(handle, room[:size].data)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numcodecs import Blosc
 
+from gfs_sr.runtime.chunk_encoder import ChunkEncoder, Parts
 from gfs_sr.runtime.file_writers import FileWriters
 
 MOST_WRITERS: Final = 8  # more are not busy: compression runs at about 1 GB/s on each
@@ -44,15 +44,15 @@ class ChunkWriters:
     """Takes regions, gives each complete chunk to a writer; waits while all writers are busy.
 
     A chunk is handed over once, so no two threads ever touch one file. Where a region holds all of it, the writer
-    fetches it from there right before compressing it, so that it comes from the processor's cache. Regions need not be
+    takes it from there. Regions need not be
     aligned to chunks: what several regions share waits in memory for the rest of it.
     """
 
-    def __init__(self, arrays: dict[str, ChunkedArray], compressor: Blosc, writers: int | None = None) -> None:
+    def __init__(self, arrays: dict[str, ChunkedArray], encoder: ChunkEncoder, writers: int | None = None) -> None:
         """`writers` threads; None is one per processor, up to `MOST_WRITERS`."""
         count = writers or default_writers()
         self._arrays = arrays
-        self._compressor = compressor
+        self._encoder = encoder
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="gfs-sr-zarr")
         self._slots = threading.Semaphore(count + 1)  # chunks with the writers: one waits while all others are written
         self._files = FileWriters()
@@ -128,21 +128,33 @@ class ChunkWriters:
         fetched: threading.Semaphore,
     ) -> None:
         try:
-            buffer = self._buffer(array)
-            if region.size != buffer.size:
-                buffer.fill(array.fill)  # beyond the array
-            buffer[target] = region
+            is_whole = region.shape == array.chunks
+            chunk = region if is_whole else self._overhanging(array, target, region)
+            pack = None if _is_fill(chunk, array.fill) else self._encoder.take(chunk)
+            if not is_whole:
+                self._free[_kind(array)].append(chunk)
         finally:
             fetched.release()
-        self._write(array, index, buffer)
+        if pack is not None:
+            self._hand_on(array, index, pack())
+
+    def _overhanging(self, array: ChunkedArray, target: tuple[slice, ...], region: Block) -> Block:
+        """A chunk that ends beyond the array."""
+        buffer = self._buffer(array)
+        buffer.fill(array.fill)
+        buffer[target] = region
+        return buffer
 
     def _write(self, array: ChunkedArray, index: tuple[int, ...], buffer: Block) -> None:
         try:
-            if not _is_fill(buffer, array.fill):
-                path = array.folder / array.key(index)
-                self._running.append(self._files.submit(path, self._compressor.encode(buffer)))
+            pack = None if _is_fill(buffer, array.fill) else self._encoder.take(buffer)
         finally:
             self._free[_kind(array)].append(buffer)
+        if pack is not None:
+            self._hand_on(array, index, pack())
+
+    def _hand_on(self, array: ChunkedArray, index: tuple[int, ...], content: Parts) -> None:
+        self._running.append(self._files.submit(array.folder / array.key(index), *content))
 
     def _buffer(self, array: ChunkedArray) -> Block:
         """Memory for one chunk, of those that came back if there is one."""

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import zarr
-from numcodecs import Blosc
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.errors import ZarrUserWarning
 
 from gfs_sr.data.zarr_writes import settled
 from gfs_sr.runtime.cf import FLAG_NAME, Attribute, Description, FileVariable, flag_variable
+from gfs_sr.runtime.chunk_encoder import ChunkEncoder
 from gfs_sr.runtime.file_writers import THREADS, WAITING
 from gfs_sr.runtime.sink import FileSink, FlagField, FloatField, chunk_shape
 from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters, default_writers
@@ -60,7 +60,7 @@ class ZarrSink(FileSink):
             array = _add_array(group, variable, dtype, fill, own_shape, own_chunks)
             folder, key = self.partial / variable.name, array.metadata.encode_chunk_key
             arrays[variable.name] = ChunkedArray(folder, key, own_shape, own_chunks, dtype, fill)
-        self._writers = ChunkWriters(arrays, Blosc(cname="lz4", clevel=LEVEL, shuffle=Blosc.BITSHUFFLE))
+        self._writers = ChunkWriters(arrays, ChunkEncoder(LEVEL))
 
     def _store(
         self, frames: slice, rows: slice, values: FloatField, flags: FlagField | None, place: tuple[int, ...]

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gfs_sr.runtime import file_writers
@@ -17,6 +18,12 @@ IN_MEMORY = Path("/dev/shm")
 
 def content_of(size):
     return os.urandom(size)
+
+
+def write(path, content):
+    room = aligned(len(content))
+    room[: len(content)] = np.frombuffer(content, np.uint8)
+    write_file(path, room, len(content))
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -34,7 +41,16 @@ def folder(request, tmp_path):
 @pytest.mark.parametrize("size", SIZES)
 def test_a_file_holds_its_content_and_no_byte_more(folder, size):
     content = content_of(size)
-    write_file(folder / "x", content, aligned(size))
+    write(folder / "x", content)
+    assert (folder / "x").read_bytes() == content
+
+
+@pytest.mark.parametrize("cut", [0, 1, 16, ALIGNMENT])
+def test_parts_follow_each_other(folder, cut):
+    content = content_of(2 * ALIGNMENT + 77)
+    files = FileWriters()
+    files.submit(folder / "x", content[:cut], memoryview(content)[cut:]).result()
+    files.close()
     assert (folder / "x").read_bytes() == content
 
 
@@ -57,26 +73,26 @@ def test_where_the_file_system_refuses_the_cache_is_taken(tmp_path, monkeypatch)
         return opening(path, flags, *rest, **named)
 
     monkeypatch.setattr(file_writers.os, "open", refuse)
-    write_file(tmp_path / "x", b"fine", aligned(4))
+    write(tmp_path / "x", b"fine")
     assert opened == [tmp_path / "x"]
     assert (tmp_path / "x").read_bytes() == b"fine"
 
 
 def test_another_refusal_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_file(tmp_path / "absent" / "x", b"fine", aligned(4))
+        write(tmp_path / "absent" / "x", b"fine")
 
 
 def test_what_a_disk_takes_in_parts_is_whole(tmp_path, monkeypatch):
-    write, parts = os.write, []
+    os_write, parts = os.write, []
 
     def some(handle, content):
         parts.append(len(content))
-        return write(handle, content[:ALIGNMENT])
+        return os_write(handle, content[:ALIGNMENT])
 
     monkeypatch.setattr(file_writers.os, "write", some)
     content = content_of(3 * ALIGNMENT + 5)
-    write_file(tmp_path / "x", content, aligned(len(content)))
+    write(tmp_path / "x", content)
     assert len(parts) == 4
     assert (tmp_path / "x").read_bytes() == content
 
@@ -104,7 +120,7 @@ def test_a_failure_is_in_its_future_and_stops_no_other(tmp_path):
 
 def test_a_slow_disk_makes_the_caller_wait(tmp_path, monkeypatch):
     gate, given = threading.Event(), []
-    monkeypatch.setattr(file_writers, "write_file", lambda path, content, room: gate.wait(20))
+    monkeypatch.setattr(file_writers, "write_file", lambda path, room, size: gate.wait(20))
     files = FileWriters()
 
     def feed():

@@ -9,10 +9,10 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numcodecs import Blosc
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from gfs_sr.runtime import file_writers
+from gfs_sr.runtime.chunk_encoder import ChunkEncoder
 from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters
 
 SHAPE, CHUNKS = (13, 9, 14), (6, 4, 5)
@@ -29,19 +29,24 @@ def make_store(path, shape=SHAPE, chunks=CHUNKS, fill=np.nan, dtype="f4"):
 
 
 def writers(array, count=3):
-    return ChunkWriters({"x": array}, Blosc(cname="lz4", clevel=5, shuffle=Blosc.BITSHUFFLE), count)
+    return ChunkWriters({"x": array}, ChunkEncoder(5), count)
 
 
-class Watched:
-    """A codec that tells of each chunk before it compresses it."""
+class Watched(ChunkEncoder):
+    """Tells of each chunk before it is compressed."""
 
     def __init__(self, before):
+        super().__init__(5)
         self._before = before
-        self._codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.BITSHUFFLE)
 
-    def encode(self, buffer):
-        self._before()
-        return self._codec.encode(buffer)
+    def take(self, chunk):
+        pack = super().take(chunk)
+
+        def told():
+            self._before()
+            return pack()
+
+        return told
 
 
 def read(path):
@@ -76,9 +81,9 @@ def test_no_chunk_is_written_twice_and_writers_work_side_by_side(tmp_path, monke
     written, threads, together = Counter(), [], threading.Barrier(3, timeout=20)
     write_file = file_writers.write_file
 
-    def counted(path, content, room):
+    def counted(path, room, size):
         written[str(path)] += 1
-        return write_file(path, content, room)
+        return write_file(path, room, size)
 
     def arrive():
         threads.append(threading.get_ident())
@@ -112,10 +117,10 @@ def test_few_chunks_are_held_however_slow_codec_or_disk_are(tmp_path, monkeypatc
         if slow_part == "codec":
             wait()
 
-    def write(path, content, room):
+    def write(path, room, size):
         if slow_part == "disk":
             wait()
-        write_file(path, content, room)
+        write_file(path, room, size)
 
     monkeypatch.setattr(file_writers, "write_file", write)
     made = []
@@ -128,19 +133,19 @@ def test_few_chunks_are_held_however_slow_codec_or_disk_are(tmp_path, monkeypatc
     assert begun.acquire(timeout=20)
     feeder.join(0.3)
     assert feeder.is_alive()  # it waits
-    assert sum(args[0] == (10, 10, 10) for args in made) <= 4  # two being compressed, one waiting, one being filled
+    assert sum(args[0] == 1000 for args in made) <= 2  # memory of two writers
     assert len(compressed) <= 2 + file_writers.THREADS + file_writers.WAITING
     gate.set()
     feeder.join(20)
     pool.finish()
-    assert sum(args[0] == (10, 10, 10) for args in made) <= 4  # buffers came back and were used again
+    assert sum(args[0] == 1000 for args in made) <= 2  # and it was used again
     assert (read(tmp_path) == 1).all()
 
 
 def test_a_writer_s_error_reaches_the_caller_and_stops_the_rest(tmp_path, monkeypatch):
     array = make_store(tmp_path, (40, 40, 40), (10, 10, 10))
 
-    def full(path, content, room):
+    def full(path, room, size):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(file_writers, "write_file", full)
@@ -154,7 +159,7 @@ def test_a_writer_s_error_reaches_the_caller_and_stops_the_rest(tmp_path, monkey
 def test_an_error_of_the_last_chunk_surfaces_at_the_end(tmp_path, monkeypatch):
     array = make_store(tmp_path)
 
-    def gone(path, content, room):
+    def gone(path, room, size):
         raise OSError("gone")
 
     monkeypatch.setattr(file_writers, "write_file", gone)
