@@ -234,19 +234,30 @@ def open_sink(path: Path, digits: int | None = None) -> FileSink:
 
 
 def chunk_shape(description: Description, block_shape: tuple[int, int, int], budget_cells: int) -> tuple[int, int, int]:
-    """Chunks that divide the blocks, so that no chunk is written twice, of at most about `budget_cells` cells.
+    """Chunks that end where blocks end, so that no chunk is written twice, of at most about `budget_cells` cells.
 
     Args:
         description: for the sizes of the dimensions.
         block_shape: (frames, rows, columns) of one region; frames is a multiple of the time factor.
         budget_cells: cells of one chunk.
     """
-    frames, rows, columns = (min(block, size) for block, size in zip(block_shape, description.shape, strict=True))
-    # equal parts, so that the last chunk does not overhang the field: what overhangs is compressed too
-    columns = -(-columns // -(-columns // MOST_COLUMNS))
-    rows = _divisor(rows, max(1, budget_cells // columns))
-    frames = _divisor(frames, max(1, budget_cells // (columns * rows)))
-    return frames, rows, columns
+    frames, rows, columns = description.shape
+    columns = _equal_part(columns, MOST_COLUMNS)
+    rows = _part(block_shape[1], rows, budget_cells // columns)
+    return _part(block_shape[0], frames, budget_cells // (columns * rows)), rows, columns
+
+
+def _part(block: int, size: int, limit: int) -> int:
+    """The longest chunk within the limit, a whole number of which make a block, or all, where that is one block."""
+    limit = max(1, limit)
+    if block >= size:
+        return _equal_part(size, limit)
+    return next(part for part in range(min(block, limit), 0, -1) if block % part == 0)
+
+
+def _equal_part(size: int, limit: int) -> int:
+    """Of equal parts within the limit: the last one hardly ends beyond the field, which would be compressed too."""
+    return -(-size // -(-size // limit))
 
 
 def bits_for_digits(digits: int) -> int:
@@ -275,7 +286,3 @@ def round_bits(values: FloatField, kept_bits: int) -> None:
     bits += ((bits >> np.uint32(drop)) & np.uint32(1)) + half
     bits &= np.uint32((0xFFFFFFFF << drop) & 0xFFFFFFFF)
     values[nan] = np.nan
-
-
-def _divisor(size: int, limit: int) -> int:
-    return next(part for part in range(min(size, limit), 0, -1) if size % part == 0)
