@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from gfs_sr.errors import NOTHING_FREE, OF_THE_MACHINE, DiskFailed, GfsSrError, free_near
+from gfs_sr.errors import NOTHING_FREE, OF_THE_MACHINE, DiskFailed, GfsSrError, OutputExists, free_near
 
 Kinds = tuple[type[Exception], ...]
 OF_NETCDF: Final[Kinds] = (OSError, RuntimeError)  # of a full disk netCDF4 says "NetCDF: HDF error" and no more
@@ -62,6 +62,7 @@ def whole_files(folder: Path, last: str) -> Iterator[Path]:
             place = folder / each.relative_to(partial)
             place.parent.mkdir(parents=True, exist_ok=True)
             each.replace(place)
+        _flush(folder)
         remove(partial)
 
 
@@ -70,12 +71,16 @@ def made(folder: Path) -> Iterator[None]:
     """`folder` is there; where it was not, a block that fails and leaves nothing in it leaves no folder either.
 
     Raises:
+        OutputExists: a file is in its place, or in that of a folder above it.
         DiskFailed: it could not be made.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         with on_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise OutputExists(f"{folder} is no folder", f"output {folder}", "choose another name") from error
         yield
     except BaseException:
         with suppress(OSError):
@@ -126,9 +131,9 @@ def partial_of(path: Path) -> Path:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Flush `partial` to disk and let it take the place of `path`, in one step."""
+    """Flush `partial` to disk and let it take the place of `path` in one step: that of a link, not of what it leads to."""
     flush(partial)
-    is_exchanged = partial.is_dir() and path.exists()
+    is_exchanged = partial.is_dir() and (path.exists() or path.is_symlink())
     if is_exchanged:
         _exchange(partial, path)
     else:
@@ -186,7 +191,12 @@ def _of_disk(error: Exception, path: Path, kinds: Kinds, place: Path) -> Excepti
 def _is_of(file: str, path: Path) -> bool:
     """Whether a file belongs to an output or is a folder above it: an input that fails is not told as the output."""
     found = Path(file).absolute()
-    return str(found).startswith(str(path)) or path.is_relative_to(found)
+    if path.is_relative_to(found):
+        return True
+    if not found.is_relative_to(path.parent):
+        return False
+    name = found.relative_to(path.parent).parts[0]
+    return name == path.name or name.startswith(path.name + ".")  # what becomes it
 
 
 def _exchange(one: Path, other: Path) -> None:
@@ -196,7 +206,11 @@ def _exchange(one: Path, other: Path) -> None:
         aside = other.with_name(other.name + ".replaced")
         remove(aside)
         other.rename(aside)
-        one.rename(other)
+        try:
+            one.rename(other)
+        except BaseException:
+            aside.rename(other)
+            raise
         aside.rename(one)
 
 

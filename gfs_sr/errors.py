@@ -235,6 +235,8 @@ def disk_failure(error: Exception) -> DiskFailed | None:
         return None
     if isinstance(error.filename, str | bytes):
         place = Path(os.fsdecode(error.filename))
+        if error.errno in NOT_ALLOWED:  # to read or to write, which an error does not say
+            return DiskFailed(f"{error.strerror}", str(place), "allow it, or choose another place")
         return DiskFailed.of(error, place, str(place))
     return DiskFailed(
         f"could not be written: {error.strerror}",

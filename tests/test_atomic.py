@@ -11,7 +11,7 @@ import pytest
 
 from gfs_sr import atomic
 from gfs_sr.atomic import made, on_disk, publish, remove, whole, whole_files, write_bytes, write_text
-from gfs_sr.errors import DiskFailed, UsageError, disk_failure
+from gfs_sr.errors import DiskFailed, OutputExists, UsageError, disk_failure
 from tests.disks import fill, names_below, small_disk
 
 KINDS = ["file", "folder"]
@@ -263,3 +263,50 @@ def test_a_full_disk_keeps_what_stood_there(tmp_path):
             fail_in(disk / "store", RuntimeError("no reason"), "folder")
         assert (disk / "out").read_text() == "old"
         assert names_below(disk) == ["filler", "out"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(OutputExists, match="is no folder"), made(folder):
+            pass
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["to a folder", "nowhere"])
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path, leads):
+    target, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    if leads:
+        fill_in(elsewhere, "folder", "old")
+    target.symlink_to(elsewhere)
+    with whole(target) as partial:
+        fill_in(partial, "folder", "new")
+    assert not target.is_symlink()
+    assert content(target) == "new"
+    assert not leads or content(elsewhere) == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out"][not leads :]
+
+
+def test_what_stood_there_comes_back_if_the_second_of_two_renames_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange_at_once", lambda one, other: False)
+    target = tmp_path / "out"
+    fill_in(target, "folder", "old")
+    rename = Path.rename
+
+    def fails(self, to):
+        if self.name == "out.partial":
+            raise OSError(errno.EIO, "broken")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(DiskFailed), whole(target) as partial:
+        fill_in(partial, "folder", "new")
+    assert content(target) == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_input_whose_name_begins_as_the_output_s_is_not_the_output(tmp_path):
+    with pytest.raises(PermissionError), on_disk(tmp_path / "fine"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "fine_in.nc"))
+    with pytest.raises(DiskFailed), on_disk(tmp_path / "fine"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "fine.partial" / "zarr.json"))

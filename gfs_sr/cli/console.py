@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import typer
@@ -48,7 +48,8 @@ def fail(error: GfsSrError, *, as_json: bool) -> None:
     if as_json:
         _print_error(type(error).__name__, error.what, error.where, error.mend, error.exit_code)
     else:
-        print(f"error: {error}", file=sys.stderr)
+        with suppress(OSError):  # whoever cannot read it still gets the exit code
+            print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
@@ -64,7 +65,8 @@ def fail_otherwise(error: Exception, *, as_json: bool, debug: bool) -> None:
     if as_json:
         _print_error(type(error).__name__, what, "gfs-sr", mend, 1)
     elif not debug:
-        print(f"error: {what} ({mend})", file=sys.stderr)
+        with suppress(OSError):
+            print(f"error: {what} ({mend})", file=sys.stderr)
     sys.exit(1)
 
 

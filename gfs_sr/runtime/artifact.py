@@ -297,7 +297,7 @@ def publish_artifact(target: Path) -> Iterator[Path]:
         raise OutputExists(
             f"{target} exists and is no artifact", str(target), "choose another -o; only artifacts are replaced"
         )
-    with whole(target) as draft:
+    with whole(target, shared=True) as draft:
         draft.mkdir()
         yield draft
         with warnings.catch_warnings():

@@ -48,7 +48,7 @@ class ChunkEncoder:
             What compresses it, to be called once, in the same thread, before the next chunk is taken there.
         """
         if not self._sorts_bits or chunk.dtype != np.float32 or chunk.size % EIGHT or not chunk.size:
-            return partial(self._compressed, np.array(chunk))
+            return partial(self._compressed, np.array(chunk, order="C"))
         block = self._block(chunk.size)
         room = self._room(chunk.size)
         fields = chunk.reshape(-1, *chunk.shape[-2:]) if chunk.ndim > 1 else chunk[None, None]

@@ -17,7 +17,6 @@ from gfs_sr.runtime.cf import Description
 FloatField = npt.NDArray[np.float32]
 FlagField = npt.NDArray[np.uint8]
 
-
 MOST_COLUMNS = 4096  # of a chunk, and more than half of it where a field is wider: parts of rows are fetched slowly
 
 

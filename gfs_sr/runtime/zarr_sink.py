@@ -1,4 +1,4 @@
-"""Zarr v3 output: blosc-lz4 with bitshuffle, a multiple of the time factor's frames in each chunk."""
+"""Zarr v3 output: blosc-lz4 with bitshuffle, in chunks that end where blocks end."""
 
 import warnings
 from typing import Any
@@ -16,8 +16,6 @@ from gfs_sr.runtime.sink import FileSink, FlagField, FloatField, chunk_shape
 from gfs_sr.runtime.zarr_chunks import ChunkedArray, ChunkWriters, default_writers
 
 CHUNK_CELLS = 2 << 20  # 8 MB: some hundred chunks for each gigabyte, and several for each writer in a block
-
-
 LEVEL = 5  # of blosc: the metadata say it, the writers do it
 
 

@@ -100,6 +100,8 @@ def test_the_fast_way_is_taken_where_it_says_so(monkeypatch):
         pytest.param(np.arange(4096.0).reshape(1, 64, 64), id="doubles"),
         pytest.param(field((1, 64, 128))[..., ::2], id="values apart"),
         pytest.param(field((64, 64, 1))[..., 0].T[None], id="turned"),
+        pytest.param(field((7, 5, 3)).T, id="turned, no multiple of eight"),
+        pytest.param(np.arange(280, dtype=np.uint8).reshape(8, 5, 7).T, id="flags, turned"),
     ],
 )
 def test_whatever_the_kernel_does_not_take_is_whole_too(chunk):

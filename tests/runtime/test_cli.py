@@ -282,6 +282,34 @@ def tree_digest(path: Path) -> dict[str, str]:
     return {str(each.relative_to(path)): digest(each) for each in [path, *path.rglob("*")] if each.is_file()}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_the_exit_code_is_right_where_the_error_cannot_be_printed(node_artifact, tmp_path):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "gfs_sr.cli", "upscale", tmp_path / "absent.nc", "-o", tmp_path / "f.nc"]
+        command += ["--model", node_artifact]
+        ended = subprocess.run([*map(str, command)], stderr=full, timeout=SUBPROCESS_TIMEOUT, check=False)
+    assert ended.returncode == 3
+
+
+@pytest.mark.parametrize("command", [["demo"], ["evaluate", "--data", "SOURCE"]], ids=["demo", "evaluate"])
+def test_a_file_where_a_folder_goes_is_wrong_usage(gfs_sr, source, tmp_path, command):
+    target = tmp_path / "out"
+    target.write_text("a file")
+    given = [str(source) if each == "SOURCE" else each for each in command]
+    code, _, err = gfs_sr(*given, "-o", target)
+    assert code == 2
+    assert "bug" not in err
+    assert target.read_text() == "a file"
+
+
+def test_a_link_that_leads_nowhere_is_replaced(gfs_sr, node_artifact, source, tmp_path):
+    target = tmp_path / "fine.zarr"
+    target.symlink_to(tmp_path / "nowhere" / "x")
+    assert gfs_sr("upscale", source, "-o", target, "--model", node_artifact)[0] == 0
+    assert target.is_dir()
+    assert not target.is_symlink()
+
+
 def test_json_is_one_object_with_the_promised_keys(gfs_sr, node_artifact, source, tmp_path):
     target = tmp_path / "fine.zarr"
     code, out, err = gfs_sr("upscale", source, "-o", target, "--model", node_artifact, "--json", "--tile", "5")
