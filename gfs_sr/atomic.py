@@ -131,7 +131,7 @@ def partial_of(path: Path) -> Path:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Flush `partial` to disk and let it take the place of `path` in one step: that of a link, not of what it leads to."""
+    """Flush `partial` to disk, and let it take the place of `path` in one step: of a link, not of what it leads to."""
     flush(partial)
     is_exchanged = partial.is_dir() and (path.exists() or path.is_symlink())
     if is_exchanged:
