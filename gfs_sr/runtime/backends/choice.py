@@ -18,7 +18,7 @@ from gfs_sr import __version__
 from gfs_sr.atomic import write_bytes
 from gfs_sr.contract import Contract
 from gfs_sr.data.variables import variable_ids
-from gfs_sr.errors import BackendError, DiskFailed
+from gfs_sr.errors import BackendError, DiskFailed, OutputExists
 from gfs_sr.runtime.artifact import DENOISER, MODEL, Artifact
 from gfs_sr.runtime.backends.base import TOLERANCE_SD, Array
 from gfs_sr.runtime.backends.registry import make_backend
@@ -229,5 +229,5 @@ def _read(path: Path) -> Choice | None:
 
 def _write(path: Path, choice: Choice) -> None:
     """Whole or not at all; a folder that cannot be written only means that the next run measures again."""
-    with suppress(OSError, DiskFailed):
+    with suppress(OSError, DiskFailed, OutputExists):
         write_bytes(path, choice.model_dump_json(indent=1).encode() + b"\n", shared=True)
