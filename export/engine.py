@@ -85,7 +85,7 @@ def write_engine(
     precision = artifact.contract.precision
     engine = folder / engine_name(precision, device.compute_capability, role)
     Sidecar.path_of(engine).unlink(missing_ok=True)
-    write_bytes(engine, plan)
+    write_bytes(engine, plan, shared=True)
     graph = PLUGINS if plugins else role
     sidecar = Sidecar(
         engine_sha256=digest(engine),
@@ -95,7 +95,7 @@ def write_engine(
         kernels_sha256=kernels_digest() if plugins else "",
         role=role,
     )
-    write_bytes(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode())
+    write_bytes(Sidecar.path_of(engine), sidecar.model_dump_json(indent=1).encode(), shared=True)
     return engine
 
 

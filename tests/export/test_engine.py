@@ -69,7 +69,7 @@ def test_a_failed_replacement_leaves_no_engine_that_would_be_trusted(
 ) -> None:
     path = write_engine(artifact, b"plan", DEVICE)
 
-    def full_disk(*_: object) -> None:
+    def full_disk(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(subject, "write_bytes", full_disk)
