@@ -6,18 +6,15 @@
 #include <vector>
 
 #include "bit_planes.h"
+#include "fuzz.h"
 
 namespace {
 
 using namespace gfs_sr;
 
-std::size_t index(std::int64_t value) { return static_cast<std::size_t>(value); }
-
 // Buffers are exactly as large as promised, so that the sanitizer sees a step beyond them.
 void round(std::mt19937& random) {
-    const auto below = [&](std::int64_t limit) {
-        return std::uniform_int_distribution<std::int64_t>(0, limit - 1)(random);
-    };
+    const auto below = [&](std::int64_t limit) { return gfs_sr::below(random, limit); };
     const std::int64_t frames = 1 + below(3), rows = 1 + below(20), columns = 8 * (1 + below(150));
     const std::int64_t row_step = columns + below(9), frame_step = rows * row_step + below(9);
     const std::int64_t block = 8 * (1 + below(300));
@@ -49,8 +46,5 @@ void round(std::mt19937& random) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    std::mt19937 random(0);
-    const int rounds = count > 1 ? std::atoi(arguments[1]) : 1000;
-    for (int i = 0; i < rounds; ++i) round(random);
-    std::printf("fuzz_bit_planes: %d rounds\n", rounds);
+    gfs_sr::fuzz("fuzz_bit_planes", count, arguments, 1000, [](std::mt19937& random) { round(random); });
 }

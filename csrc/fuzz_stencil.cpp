@@ -5,19 +5,16 @@
 #include <random>
 #include <vector>
 
+#include "fuzz.h"
 #include "stencil.h"
 
 namespace {
 
 using namespace gfs_sr;
 
-std::size_t index(std::int64_t value) { return static_cast<std::size_t>(value); }
-
 // Buffers are exactly as large as promised, so that the sanitizer sees a step beyond them.
 void round(std::mt19937& random) {
-    const auto below = [&](std::int64_t limit) {
-        return std::uniform_int_distribution<std::int64_t>(0, limit - 1)(random);
-    };
+    const auto below = [&](std::int64_t limit) { return gfs_sr::below(random, limit); };
     const std::int64_t frames = 1 + below(3), outputs = 1 + below(8), rows = 1 + below(9), columns = 1 + below(9);
     const std::int64_t height = rows + below(10), width = columns + below(200);
     const std::int64_t high = height - rows + 1, wide = width - columns + 1;
@@ -55,8 +52,5 @@ void round(std::mt19937& random) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    std::mt19937 random(0);
-    const int rounds = count > 1 ? std::atoi(arguments[1]) : 300;
-    for (int i = 0; i < rounds; ++i) round(random);
-    std::printf("fuzz_stencil: %d rounds\n", rounds);
+    gfs_sr::fuzz("fuzz_stencil", count, arguments, 300, [](std::mt19937& random) { round(random); });
 }

@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "fuzz.h"
 #include "winograd.h"
 
 namespace {
@@ -15,8 +16,6 @@ using namespace gfs_sr;
 struct Shape {
     std::int64_t frames, inputs, outputs, size, height, width;
 };
-
-std::size_t index(std::int64_t value) { return static_cast<std::size_t>(value); }
 
 double plain(const Shape& of, const std::vector<float>& source, const std::vector<float>& weight, std::int64_t frame,
              std::int64_t k, std::int64_t y, std::int64_t x) {
@@ -35,9 +34,7 @@ double plain(const Shape& of, const std::vector<float>& source, const std::vecto
 
 // Buffers are exactly as large as promised, so that the sanitizer sees a step beyond them.
 void round(std::mt19937& random, WinogradWorkspace& workspace) {
-    const auto below = [&](std::int64_t limit) {
-        return std::uniform_int_distribution<std::int64_t>(0, limit - 1)(random);
-    };
+    const auto below = [&](std::int64_t limit) { return gfs_sr::below(random, limit); };
     const std::int64_t size = 3 + 2 * below(2);
     const Shape of{1 + below(3), 1 + below(12), 1 + below(20), size, size + below(14), size + below(150)};
     const std::int64_t height = of.height - size + 1, width = of.width - size + 1;
@@ -89,9 +86,6 @@ void round(std::mt19937& random, WinogradWorkspace& workspace) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    std::mt19937 random(0);
-    WinogradWorkspace workspace;
-    const int rounds = count > 1 ? std::atoi(arguments[1]) : 300;
-    for (int i = 0; i < rounds; ++i) round(random, workspace);
-    std::printf("fuzz_winograd: %d rounds\n", rounds);
+    gfs_sr::WinogradWorkspace workspace;
+    gfs_sr::fuzz("fuzz_winograd", count, arguments, 300, [&](std::mt19937& random) { round(random, workspace); });
 }
